@@ -1,0 +1,121 @@
+"""Two records: `Findings`, everything that was measured on a visit, and `Statement`, what a sentence says of one.
+
+The sentence, the report and the simulated image all come from one Findings record, so they cannot disagree.
+Names, units and regions: `definitions.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+REGIONS = ("infratentorial", "periventricular", "deep_grey", "cortical", "juxtacortical", "deep_white")
+ATROPHY = ("thalamus", "caudate", "putamen", "hippocampus", "whole_brain")
+PHENOTYPES = ("CIS", "RRMS", "SPMS", "PPMS", "control")
+TREATMENTS = ("none", "moderate", "high")
+NOT_ASSESSED = ("spinal_cord", "optic_nerve")
+
+
+@dataclass(frozen=True)
+class RegionLoad:
+    """Lesions of one region."""
+
+    count: int = 0
+    volume_ml: float = 0.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changed since an earlier visit; percentages are compound, per year."""
+
+    new_count: int
+    enlarging_count: int
+    resolved_count: int
+    annualised_percent: dict[str, float] = field(default_factory=dict)    # whole_brain thalamus caudate
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything measured on one visit, with the person's covariates. Volumes in ml, ages in years."""
+
+    lesion_count: int
+    lesion_volume_ml: float
+    lesions_by_region: dict[str, RegionLoad]
+    structures_ml: dict[str, float]
+    deviation_percent: dict[str, float]           # of ATROPHY: from the value expected for age, sex and head size
+    brain_parenchymal_fraction: float
+    intracranial_volume_ml: float
+    dissemination_in_space: bool
+    change: Change | None = None
+    age: float | None = None
+    sex: str | None = None                        # F | M
+    phenotype: str | None = None
+    treatment: str | None = None
+    edss: float | None = None
+    disease_duration_years: float | None = None
+    date_years: float | None = None               # from the first visit
+    contrasts: tuple[str, ...] = ()
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    source: str = ""
+    units: str = "ml, mm, years, percent"
+    not_assessed: tuple[str, ...] = NOT_ASSESSED
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; the names are the contract's."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Findings:
+        """The inverse of to_json. Unknown names are ignored: users add columns."""
+        known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        known["lesions_by_region"] = {k: RegionLoad(**v) for k, v in known["lesions_by_region"].items()}
+        if known.get("change"):
+            known["change"] = Change(**known["change"])
+        for name in ("contrasts", "spacing_mm", "not_assessed"):
+            if name in known:
+                known[name] = tuple(known[name])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Lesions that a sentence ties to one region. count: a number, a count word (few, several, ...) or None when open."""
+
+    count: int | str | None = None                # 0: "no periventricular lesion"
+    volume_ml: float | None = None
+
+    @property
+    def absent(self) -> bool:
+        return self.count == 0
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a sentence says. Open world: None, or a missing key, leaves the matter free."""
+
+    age: float | None = None
+    sex: str | None = None
+    phenotype: str | None = None
+    treatment: str | None = None
+    edss: float | None = None
+    disease_duration_years: float | None = None
+    contrasts: tuple[str, ...] = ()
+    lesion_count: int | str | None = None         # 0: "no lesion"; a count word: few several many numerous
+    lesion_volume_ml: float | None = None
+    lesion_load: str | None = None                # none minimal mild moderate high very_high
+    lesions_by_region: dict[str, Amount] = field(default_factory=dict)
+    atrophy: dict[str, str] = field(default_factory=dict)      # of ATROPHY -> none mild moderate severe
+    new_count: int | None = None                  # lesions that are new since the earlier visit
+    only: bool = False                            # "only", "otherwise normal", "no other"
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stated, and nothing else."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, (), {}, False)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Statement:
+        """The inverse of to_json."""
+        record = dict(record)
+        record["contrasts"] = tuple(record.get("contrasts", ()))
+        record["lesions_by_region"] = {k: Amount(**v) for k, v in record.get("lesions_by_region", {}).items()}
+        return cls(**record)

@@ -1,0 +1,33 @@
+"""What the training loop knows of a stage: what is learned, what is borrowed, what is seen, and chance."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Params = Any            # a plain dict of arrays
+Frozen = Any            # borrowed weights: placed on the mesh, never updated, never baked into the program
+Batch = Mapping[str, Any]
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One thing that can be trained. Pure functions; the loop owns state, devices, files and clocks.
+
+    init:      seed -> parameters (host numpy arrays; no compilation)
+    loss:      (params, frozen, batch, key) -> (scalar, {name: b values})    traced and differentiated
+    evaluate:  (params, frozen, batch, key) -> {name: b values}              traced; averaged under batch["weight"]
+    probes:    name -> (params, frozen, data) -> {name: number | figure | text}   slow judges on the host, on their own clock
+    frozen:    borrowed weights
+    represent: (frozen, batch) -> {name: array}   traced; what the borrowed weights say of a study, computed once and kept
+    conclude:  (params, frozen, data) -> {name: list of numbers}   what borrowers need to know, stored as statistics.json
+    """
+
+    name: str
+    init: Callable[[int], Params]
+    loss: Callable[[Params, Frozen, Batch, Any], tuple[Any, Values]]
+    evaluate: Callable[[Params, Frozen, Batch, Any], Values]
+    probes: Mapping[str, Callable[[Params, Frozen, Any], Values]] = field(default_factory=dict)
+    frozen: Frozen = field(default_factory=dict)
+    represent: Callable[[Frozen, Batch], Values] | None = None
+    conclude: Callable[[Params, Frozen, Any], Values] | None = None
