@@ -8,8 +8,11 @@
 Channels are last, always. Shapes are checked by beartype in tests and cost nothing in use.
 """
 
-from jaxtyping import Array, Bool, Float, Int
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
 
+Array = jax.Array | np.ndarray
 Volume = Float[Array, "b d h w c"]
 Present = Float[Array, "b c"]                # 1 where the contrast exists
 Latent = Float[Array, "b z y x f"]

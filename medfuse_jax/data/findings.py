@@ -110,7 +110,7 @@ class Statement:
 
     def to_json(self) -> dict[str, Any]:
         """What is stated, and nothing else."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, (), {}, False)}
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False and value not in ((), {})}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Statement:

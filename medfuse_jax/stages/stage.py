@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 Params = Any            # a plain dict of arrays
 Frozen = Any            # borrowed weights: placed on the mesh, never updated, never baked into the program
@@ -16,7 +16,8 @@ class Stage:
 
     init:      seed -> parameters (host numpy arrays; no compilation)
     loss:      (params, frozen, batch, key) -> (scalar, {name: b values})    traced and differentiated
-    evaluate:  (params, frozen, batch, key) -> {name: b values}              traced; averaged under batch["weight"]
+    evaluate:  (params, frozen, batch, key) -> {name: b values}              traced; averaged under batch["weight"];
+               a pair (b values, b weights) where a value has no meaning for some examples
     probes:    name -> (params, frozen, data) -> {name: number | figure | text}   slow judges on the host, on their own clock
     frozen:    borrowed weights
     represent: (frozen, batch) -> {name: array}   traced; what the borrowed weights say of a study, computed once and kept
@@ -31,3 +32,11 @@ class Stage:
     frozen: Frozen = field(default_factory=dict)
     represent: Callable[[Frozen, Batch], Values] | None = None
     conclude: Callable[[Params, Frozen, Any], Values] | None = None
+
+
+class Borrowed(NamedTuple):
+    """A finished stage as another one uses it."""
+
+    config: Any             # its resolved config
+    params: Params          # averaged weights, host arrays
+    statistics: Values      # what its conclude said

@@ -1,0 +1,76 @@
+"""Train one stage of a model family, the stages that it borrows first.
+
+    python launch/train.py --config=configs/ldm.py --workdir=runs
+    python launch/train.py --config=configs/autoencoder.py:local --workdir=runs --config.data.source=PATH
+
+Run it again to go on where it stopped; a finished stage is not trained again.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+try:
+    from medfuse_jax import command
+except ModuleNotFoundError as missing:
+    if missing.name != "medfuse_jax":
+        raise
+    sys.stderr.write("medfuse_jax is not installed: run `pip install -e .` in the repository's root\n")
+    sys.exit(2)
+
+CONFIG = command.config()
+WORKDIR = command.workdir()
+
+# What a finished family is asked first: no disease, and a lot of it.
+PROMPTS = {
+    "control": "FLAIR, T1w and T2w, healthy control, woman of 35, no lesions, no atrophy",
+    "heavy": "FLAIR, T1w and T2w, man of 55, SPMS, heavy lesion load, severe thalamic atrophy",
+}
+
+
+def main() -> None:
+    """Train, then show what was learned and what to type next."""
+    began = time.monotonic()
+    from medfuse_jax.train import sharding
+    sharding.initialise()
+    from medfuse_jax import family
+    config, workdir = CONFIG.value, Path(WORKDIR.value)
+    configs = Path(CONFIG.flag.value.partition(":")[0]).parent
+    folder = family.train(config, workdir, configs)
+    if not sharding.chief():
+        return
+    if config.stage == "ldm":
+        show(workdir, folder)
+    sys.stdout.write(f"done in {time.monotonic() - began:.0f} s. Next:\n{following(config.stage, workdir)}")
+
+
+def show(workdir: Path, folder: Path) -> None:
+    """A volume for each prompt in WORKDIR/ldm/samples, once."""
+    from absl import logging
+
+    from medfuse_jax import MedFuse
+    wanted = {name: folder / "samples" / name for name in PROMPTS}
+    if all((place / "sample.json").exists() for place in wanted.values()):
+        return
+    model = MedFuse.load(workdir)
+    for name, place in wanted.items():
+        sample = model.sample(PROMPTS[name], seed=0)
+        sample.save(place)
+        logging.info("%s: %d lesions, %.1f ml, thalamus %+.0f %% of expected: %s", name, sample.findings.lesion_count,
+                     sample.findings.lesion_volume_ml, sample.findings.deviation_percent.get("thalamus", float("nan")),
+                     place / "preview.png")
+
+
+def following(stage: str, workdir: Path) -> str:
+    """The exact commands that come next."""
+    look = f"  look at the curves      tensorboard --logdir={workdir} --bind_all=false\n"
+    own = f"  use your own BIDS data  python launch/train.py --config=configs/autoencoder.py --workdir={workdir}-own " \
+          "--config.data.source=PATH\n"
+    if stage == "ldm":
+        return ("  sample another prompt   python launch/sample.py --workdir=" + str(workdir)
+                + ' --prompt="FLAIR, woman of 42, RRMS, nine periventricular lesions, 6 ml" --out=out\n' + look + own)
+    return f"  train the next stage    python launch/train.py --config=configs/ldm.py --workdir={workdir}\n" + look + own
+
+
+if __name__ == "__main__":
+    command.run(main)

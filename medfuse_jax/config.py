@@ -1,0 +1,73 @@
+"""What every config has, and how a preset is chosen. Config files import this and nothing else of ours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from medfuse_jax.errors import MedFuseError
+
+PRESETS = ("tiny", "local", "gpu", "pod")
+
+# What a preset means for the data is the same for all stages: one family, one grid, one cohort.
+GRIDS: dict[str, dict[str, Any]] = {
+    "tiny": dict(spacing=8.0, subjects=8, visits=2),
+    "local": dict(spacing=4.0, subjects=160, visits=2),
+    "gpu": dict(spacing=2.0, subjects=1000, visits=2),
+    "pod": dict(spacing=1.0, subjects=4000, visits=3),
+}
+
+
+def base(stage: str, borrow: tuple[str, ...] = ()) -> ConfigDict:
+    """The fields that every stage has, in the order of the story. Stage files add `model` and their own fields."""
+    return ConfigDict(dict(
+        stage=stage,
+        preset="",
+        steps=1000,
+        batch=8,                      # global
+        seed=0,
+        log_every=10,
+        evaluate_every=1000,
+        checkpoint_every=1000,
+        mesh=dict(data=-1, space=1),  # -1: all devices that space leaves
+        data=dict(
+            source="simulated",       # or the path of a BIDS tree or of a prepared folder
+            spacing=4.0, subjects=160, visits=2, seed=0, jobs=0,      # jobs 0: one a core
+            language="both",          # en | fr | both
+        ),
+        model=dict(),
+        optimizer=dict(rate=1e-3, warmup=20, decay="cosine", weight_decay=0.01, clip=1.0, ema=0.99, accumulate=1),
+        dtype="float32",              # of the computation; parameters stay float32
+        remat=False,
+        borrow={name: "" for name in borrow},        # empty: WORKDIR/NAME
+    ))
+
+
+def apply(config: ConfigDict, preset: str, presets: Mapping[str, Mapping[str, Any]]) -> ConfigDict:
+    """`config` under a preset; "auto" picks by the kind of device and says so in one line."""
+    chosen = resolve(preset)
+    config.preset = chosen
+    config.data.update(GRIDS[chosen])
+    config.update(ConfigDict(presets.get(chosen, {})))
+    return config
+
+
+def resolve(preset: str) -> str:
+    """tiny, local, gpu or pod as asked; auto by device kind (jax is asked only then: it must come after jax.distributed)."""
+    if preset in PRESETS:
+        return preset
+    if preset != "auto":
+        raise MedFuseError(f"preset {preset!r} does not exist: choose one of {', '.join(PRESETS)}, auto")
+    import jax                       # late: --help and a named preset need no accelerator runtime
+
+    platform, devices = jax.default_backend(), jax.device_count()
+    if platform == "cpu":
+        chosen, why = "local", "no accelerator found"
+    elif platform == "tpu" or jax.process_count() > 1 or devices >= 8:
+        chosen, why = "pod", f"{devices} {platform} devices"
+    else:
+        chosen, why = "gpu", f"{devices} {platform} device(s): {jax.devices()[0].device_kind}"
+    logging.info("preset %s (%s): %g mm grid; name another with --config=configs/STAGE.py:PRESET",
+                 chosen, why, GRIDS[chosen]["spacing"])
+    return chosen

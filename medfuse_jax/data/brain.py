@@ -1,0 +1,73 @@
+"""Where the brain is when nobody said: exact for skull-stripped images, rough for others."""
+
+import numpy as np
+from scipy import ndimage
+
+from medfuse_jax.data.grid import Grid
+from medfuse_jax.data.nifti import Scan
+from medfuse_jax.data.resampling import resample
+from medfuse_jax.errors import MedFuseError
+
+PLAUSIBLE_ML = (500.0, 2300.0)             # brain with its CSF, newborns excluded
+BORDER_SHARE = 0.98                        # of the outermost voxels that hold the background of a stripped image
+COARSE_MM = 3.0                            # grid of the rough estimate
+SKULL_MM = 6.0                             # what is eroded between brain and scalp
+
+
+def estimate(scan: Scan) -> tuple[np.ndarray, str]:
+    """A brain mask on the scan's grid (bool, x y z) and the fix-up that says how it was found."""
+    stripped = _stripped(scan)
+    if stripped is not None:
+        return stripped, "brain mask from the skull-stripped image: what is not background"
+    rough = _rough(scan)
+    volume = rough.sum() * np.prod(scan.spacing) / 1000
+    if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
+        raise MedFuseError(f"{scan.path}: no brain was found in it (estimate: {volume:.0f} ml): give a brain mask "
+                           "(derivatives/*/sub-*/*_desc-brain_mask.nii.gz) or a skull-stripped image")
+    return rough, f"brain mask estimated by threshold ({volume:.0f} ml), rough: a *_desc-brain_mask is better"
+
+
+def _stripped(scan: Scan) -> np.ndarray | None:
+    """What is not background, when the background is one number all around and the rest is as large as a brain."""
+    array = scan.array
+    border = np.concatenate([np.take(array, end, axis=axis).ravel() for axis in range(3) for end in (0, -1)])
+    background = np.median(border)
+    if np.mean(border == background) < BORDER_SHARE:
+        return None
+    mask = ndimage.binary_fill_holes(_largest(array != background))
+    volume = mask.sum() * np.prod(scan.spacing) / 1000
+    return mask if PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1] else None
+
+
+def _rough(scan: Scan) -> np.ndarray:
+    """Otsu's threshold, the scalp cut off by an opening, holes filled; on a coarse grid, for speed and smoothness."""
+    counts = tuple(int(np.ceil(n * mm / COARSE_MM)) for n, mm in zip(scan.array.shape, scan.spacing, strict=True))
+    zoom = np.diag([n / m for n, m in zip(scan.array.shape, counts, strict=True)] + [1.0])
+    zoom[:3, 3] = (np.diag(zoom)[:3] - 1) / 2
+    coarse = resample(scan.array, scan.affine, Grid(counts, scan.affine @ zoom))
+    foreground = coarse > otsu(np.minimum(coarse, np.percentile(coarse[coarse > coarse.mean()], 98)))
+    radius = round(SKULL_MM / COARSE_MM)
+    core = _largest(ndimage.binary_erosion(foreground, iterations=radius))
+    brain = ndimage.binary_dilation(core, iterations=radius, mask=foreground)
+    closed = ndimage.binary_closing(np.pad(brain, 2 * radius), iterations=2 * radius)
+    brain = ndimage.binary_fill_holes(closed)[(slice(2 * radius, -2 * radius),) * 3]
+    return resample(brain, scan.affine @ zoom, scan.grid, order=0)
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    labelled, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    return labelled == 1 + np.argmax(np.bincount(labelled.ravel())[1:])
+
+
+def otsu(values: np.ndarray, bins: int = 256) -> float:
+    """The threshold that parts values into two classes of least variance within (Otsu, IEEE Trans. SMC 1979)."""
+    counts, edges = np.histogram(values, bins)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1].astype(np.float64)
+    above = counts.sum() - below
+    sums = np.cumsum(counts * centres)
+    means = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    between = below * above * (means[0] - means[1]) ** 2
+    return float(edges[1 + np.argmax(between)])

@@ -1,0 +1,79 @@
+"""Files that are either whole or not there, and arrays that grow on disk."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from medfuse_jax.errors import MedFuseError
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary sibling to write to; it becomes `path` when the block ends well and vanishes otherwise."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MedFuseError(f"{path}: cannot be written ({error.strerror or error}): "
+                           "choose a folder with room that you may write to") from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary sibling folder to fill; it becomes `path` when the block ends well and vanishes otherwise.
+
+    A folder that stands at `path` already is replaced only then; whoever calls has asked whether it may be.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise MedFuseError(f"{path}: cannot be written ({error.strerror or error}): "
+                           "choose a folder with room that you may write to") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class GrowingArray:
+    """A .npy file to which rows are appended; its length is known, and written, only at the end."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type):
+        self.shape, self.dtype, self.length = shape, np.dtype(dtype), 0
+        self.file = open(path, "wb")
+        self._header()
+
+    def _header(self) -> None:
+        # numpy pads the header so that the first axis can grow to 21 digits: rewriting it never moves the data.
+        self.file.seek(0)
+        np.lib.format.write_array_header_1_0(self.file, dict(
+            descr=self.dtype.str, fortran_order=False, shape=(self.length, *self.shape)))
+
+    def append(self, row: np.ndarray) -> None:
+        """One more row of the array's shape."""
+        if row.shape != self.shape:
+            raise ValueError(f"a row of shape {row.shape} does not fit in an array of rows {self.shape}")
+        self.file.write(np.ascontiguousarray(row, self.dtype).tobytes())
+        self.length += 1
+
+    def close(self) -> None:
+        """Write the final length and close the file."""
+        self._header()
+        self.file.close()

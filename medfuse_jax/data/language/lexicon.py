@@ -1,0 +1,83 @@
+"""What a language is to us: tables of words that the writer takes and the parser reads, and templates.
+
+`written` forms are both written and read; `understood` forms are only read. A table is named `kind` or `kind.shape`;
+the parser sees only the kind. Values are the words of `findings.py` and `definitions.py`.
+"""
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+Table = dict[str, tuple[str, ...]]
+Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
+
+
+def stem(word: str) -> str:
+    """A word without case, accents and plural mark, the same for the lexicon and for what is read."""
+    decomposed = unicodedata.normalize("NFKD", word.lower().replace("œ", "oe"))
+    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return plain[:-1] if len(plain) > 3 and plain[-1] in "sx" else plain
+
+
+def split(phrase: str) -> list[str]:
+    """The words of a phrase; hyphens, apostrophes and `~` (the place of the noun) only separate."""
+    for mark in "~-'_":
+        phrase = phrase.replace(mark, " ")
+    return phrase.split()
+
+
+def stems(phrase: str) -> tuple[str, ...]:
+    """The stems of a phrase's words."""
+    return tuple(map(stem, split(phrase)))
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """One language as data."""
+
+    name: str
+    decimal: str
+    singular: tuple[float, float]             # numbers in this range take the singular: 1 in English, 0 to 1.99 in French
+    numbers: tuple[str, ...]                  # zero, one, two, ... as far as they are read
+    written: dict[str, Table]
+    understood: dict[str, Table]
+    skipped: str                              # words that say nothing about findings
+    templates: dict[str, tuple[str, ...]]     # the first of each is the canonical form
+    report: dict[str, str]
+
+    @cached_property
+    def phrases(self) -> dict[tuple[str, ...], tuple[str, object]]:
+        """Every phrase that is read, as stems -> (kind, value)."""
+        found: dict[tuple[str, ...], tuple[str, object]] = {(stem(word),): ("skip", None) for word in self.skipped.split()}
+        found |= {stems(word): ("number", float(n)) for n, word in enumerate(self.numbers)}
+        degrees: dict[tuple[str, ...], dict[str, str]] = {}
+        for name, table in (*self.written.items(), *self.understood.items()):
+            kind = name.partition(".")[0]
+            for value, forms in table.items():
+                for form in forms:
+                    if kind in ("load", "grade"):      # "moderate" is a load or an atrophy grade: its noun decides
+                        degrees.setdefault(stems(form), {})[kind] = value
+                    else:
+                        found[stems(form)] = (kind, value)
+        return found | {key: ("degree", value) for key, value in degrees.items()}
+
+    @cached_property
+    def longest(self) -> int:
+        """How many words the longest phrase has."""
+        return max(map(len, self.phrases))
+
+    @cached_property
+    def vocabulary(self) -> dict[str, str]:
+        """Every word that is read with a meaning, by its stem, in the order of the tables."""
+        tables = (*self.written.values(), *self.understood.values())
+        forms = [form for table in tables for values in table.values() for form in values]
+        return {stem(word): word for form in (*forms, *self.numbers) for word in split(form)}
+
+    def is_one(self, value: float) -> bool:
+        """Whether a number takes the singular."""
+        return self.singular[0] <= value <= self.singular[1]
+
+    def number(self, value: float) -> str:
+        """Digits with the decimal mark of the language."""
+        return f"{value:.6g}".replace(".", self.decimal)

@@ -1,0 +1,291 @@
+"""From a sentence to a statement, with all that was not understood or cannot be true said beside it."""
+
+import unicodedata
+from dataclasses import dataclass, field, replace
+
+from medfuse_jax.data.definitions import COUNT_WORDS, load_word
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
+from medfuse_jax.data.labels import CONTRASTS
+from medfuse_jax.data.language.languages import LEXICONS
+from medfuse_jax.data.language.lexicon import Lexicon
+from medfuse_jax.data.language.reading import SILENT, Concept, concepts_of, nearest, prepared, spans, tokens_of
+from medfuse_jax.errors import MedFuseError
+
+LONGEST = 2000                      # characters of a prompt
+OLDEST, WORST_EDSS = 120, 10
+LARGEST_ML, LARGEST_COUNT = 100.0, 1000        # beyond what any patient of the data showed
+DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read: the statement, its language, runs of words that were not understood, and warnings."""
+
+    statement: Statement
+    language: str
+    ignored: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def parse(text: str) -> Reading:
+    """Read a sentence in English or French, whichever lexicon knows more of its words.
+
+    A volume that is not tied to a region in the same phrase is the total. What is not said stays free; "healthy" and
+    "normal brain MRI" say that there is no lesion and no atrophy, unless the text says otherwise itself.
+    """
+    check(text)
+    tokens = tokens_of(text)
+    readings = [(concepts_of(tokens, lexicon), lexicon) for lexicon in LEXICONS.values()]
+    concepts, lexicon = min(readings, key=lambda reading: sum(concept.letter == "?" for concept in reading[0]))
+    return Reader(tokens, lexicon).read(concepts)
+
+
+def check(text: str) -> None:
+    """Refuse what cannot be a prompt."""
+    if not isinstance(text, str):
+        raise MedFuseError(f"prompt: expected text, got {type(text).__name__}")
+    if not text.strip():
+        raise MedFuseError('prompt: it is empty; say what to show, for example "FLAIR, woman of 42, nine lesions, 6 ml"')
+    if len(text) > LONGEST:
+        raise MedFuseError(f"prompt: {len(text)} characters are too many; keep it under {LONGEST}")
+    for letter in text:
+        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\r\t":
+            raise MedFuseError(f"prompt: it holds the control character U+{ord(letter):04X}; remove it")
+
+
+class Reader:
+    """Collects the fields of one statement while the grammar walks through the text."""
+
+    def __init__(self, tokens: list[str], lexicon: Lexicon):
+        self.tokens, self.lexicon = tokens, lexicon
+        self.fields: dict = {}
+        self.regions: dict[str, Amount] = {}
+        self.grades: dict[str, str] = {}
+        self.unread: set[int] = set()
+        self.warnings: list[str] = []
+        self.healthy = False
+
+    def read(self, concepts: list[Concept]) -> Reading:
+        for concept in concepts:
+            if concept.letter == "~":
+                self.warn(f'"{self.words([concept])}": {concept.value}')
+            elif concept.letter == "?":
+                self.ignore([concept])
+        for rule, covered in spans(prepared(concepts)):
+            getattr(self, rule or "leftover")(covered)
+        statement = self.statement()
+        self.warnings += contradictions(statement)
+        return Reading(statement, self.lexicon.name, self.ignored(), self.warnings)
+
+    def statement(self) -> Statement:
+        contrasts = self.fields.pop("contrasts", set())
+        statement = Statement(**self.fields, contrasts=tuple(name for name in CONTRASTS if name in contrasts),
+                              lesions_by_region={name: self.regions[name] for name in REGIONS if name in self.regions},
+                              atrophy={name: self.grades[name] for name in ATROPHY if name in self.grades})
+        return as_healthy(statement) if self.healthy else statement
+
+    # Words about words
+
+    def words(self, covered: list[Concept]) -> str:
+        return " ".join(self.tokens[covered[0].first:covered[-1].last])
+
+    def warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def ignore(self, covered: list[Concept]) -> None:
+        self.unread |= {i for concept in covered for i in range(concept.first, concept.last)}
+
+    def ignored(self) -> list[str]:
+        """Runs of words that were not understood; a word that looks like one of ours is named in a warning."""
+        runs: list[list[str]] = []
+        for i in sorted(self.unread):
+            if i - 1 in self.unread:
+                runs[-1].append(self.tokens[i])
+            else:
+                runs.append([self.tokens[i]])
+            close = None if (self.tokens[i].isnumeric() or len(self.tokens[i]) < 4) else nearest(self.tokens[i], self.lexicon)
+            if close and close.lower() != self.tokens[i].lower():
+                self.warn(f'"{self.tokens[i]}" was not understood: did you mean "{close}"?')
+        return [" ".join(run) for run in runs]
+
+    def put(self, name: str, value, covered: list[Concept], into: dict | None = None) -> None:
+        """Store a fact; a second, different value for it is a contradiction, and the first stays."""
+        into = self.fields if into is None else into
+        if name in into and into[name] != value:
+            self.warn(f'"{self.words(covered)}" contradicts an earlier {name.replace("_", " ")}: {into[name]} is kept')
+        else:
+            into[name] = value
+
+    # Rules of the grammar, one method each
+
+    def leftover(self, covered: list[Concept]) -> None:
+        letter, value = covered[0].letter, covered[0].value
+        if letter not in SILENT and value != "whole_brain":
+            self.ignore(covered)
+
+    def unsupported(self, covered: list[Concept]) -> None:
+        self.ignore(covered)
+        instead = next((concept.value for concept in covered if concept.letter == "U" and concept.value), None)
+        known = any(concept.letter == "U" and concept.value is not None and concept.value not in self.tokens for concept in covered)
+        if not any(concept.letter == "U" for concept in covered):
+            known, instead = True, None
+        if known:
+            said = self.words(covered)
+            self.warn(f'"{said}" cannot be commanded' + (f'; the nearest wording is "{instead}"' if instead else ""))
+
+    def quantity(self, covered: list[Concept]) -> tuple[int | str | None, float | None]:
+        """The count and the volume of a phrase."""
+        count = volume = None
+        for concept, following in zip(covered, [*covered[1:], None], strict=True):
+            if following is not None and following.letter == "m":
+                volume = float(f"{concept.value * float(following.value):.6g}")
+            elif concept.letter == "!":
+                count = 0
+            elif concept.letter in "nwa":
+                count = concept.value if concept.letter == "w" else float(concept.value)
+        if isinstance(count, float):
+            if count != int(count):
+                self.warn(f'"{self.words(covered)}": a number of lesions is whole')
+            count = int(count)
+        return count, volume
+
+    def lesions(self, covered: list[Concept]) -> None:
+        count, volume = self.quantity(covered)
+        regions = [concept.value for concept in covered if concept.letter in "rk"]
+        if not regions:
+            if count is not None:
+                self.put("lesion_count", count, covered)
+            if volume is not None:
+                self.put("lesion_volume_ml", volume, covered)
+        elif len(regions) > 1 and (count or volume is not None):
+            self.warn(f'"{self.words(covered)}": say how many in each region; read as lesions in all of them')
+            count = volume = None
+        for region in regions:
+            self.amount(region, count, volume, covered)
+
+    def amount(self, region: str, count: int | str | None, volume: float | None, covered: list[Concept]) -> None:
+        """Join what is said of a region with what was said of it before."""
+        before = self.regions.get(region, Amount())
+        if before.count not in (None, count) and count is not None or before.volume_ml not in (None, volume) and volume is not None:
+            self.warn(f'"{self.words(covered)}" contradicts what was said of {region.replace("_", " ")} lesions before: the first is kept')
+            return
+        self.regions[region] = Amount(before.count if count is None else count, before.volume_ml if volume is None else volume)
+
+    def inside(self, covered: list[Concept]) -> None:
+        """Lesions of a structure: those of the deep grey matter, whose region holds it."""
+        count, volume = self.quantity(covered)
+        structure = next(concept.value for concept in covered if concept.letter == "s")
+        if structure == "whole_brain":
+            return self.lesions([concept for concept in covered if concept.letter != "s"])
+        if structure == "hippocampus":
+            return self.unsupported(covered)
+        self.warn(f'"{self.words(covered)}": read as lesions of the deep grey matter')
+        return self.amount("deep_grey", count, volume, covered)
+
+    def new(self, covered: list[Concept]) -> None:
+        count, _ = self.quantity(covered)
+        if not isinstance(count, int) or any(concept.letter in "rk" and count for concept in covered):
+            self.warn(f'"{self.words(covered)}": new lesions are commanded by their number, in the whole brain')
+        if isinstance(count, int):
+            self.put("new_count", count, covered)
+        else:
+            self.ignore(covered)
+
+    def degree(self, covered: list[Concept], table: str, missing: str | None) -> str | None:
+        """The load word or the grade of a phrase: a degree, a negation, or what an unsaid degree means."""
+        degrees = [concept.value[table] for concept in covered if concept.letter == "d" and table in concept.value]
+        denied = any(concept.letter in "!oP" for concept in covered)
+        if any(concept.letter == "d" for concept in covered) and (denied or not degrees):
+            self.warn(f'"{self.words(covered)}" is not read: say none, mild, moderate or severe')
+            self.ignore(covered)
+            return None
+        return "none" if denied else degrees[0] if degrees else missing
+
+    def load(self, covered: list[Concept]) -> None:
+        word, volume = self.degree(covered, "load", None), self.quantity([c for c in covered if c.letter != "!"])[1]
+        if word is not None:
+            self.put("lesion_load", word, covered)
+        if volume is not None:
+            self.put("lesion_volume_ml", volume, covered)
+
+    def atrophy(self, covered: list[Concept]) -> None:
+        said = any(concept.letter in "d!oP" for concept in covered)
+        grade = self.degree(covered, "grade", "moderate")
+        if grade is None:
+            return
+        if not said:
+            self.warn(f'"{self.words(covered)}": the degree is not said; read as moderate')
+        named = [concept for concept in covered if concept.letter in "skP"]
+        structures = [name for c in named for name in (DEEP_GREY_ATROPHY if c.letter == "k" else (c.value,))]
+        for name in structures or (ATROPHY if grade == "none" else ("whole_brain",)):
+            self.put(name, grade, covered, self.grades)
+
+    def number(self, name: str, covered: list[Concept], largest: float) -> None:
+        value = next(concept.value for concept in covered if concept.letter == "n")
+        value *= next((float(concept.value) for concept in covered if concept.letter == "y"), 1.0)
+        if value > largest:
+            self.warn(f'"{self.words(covered)}": {name.replace("_", " ")} is at most {largest:g}; not read')
+            self.ignore(covered)
+        else:
+            self.put(name, round(value, 2), covered)
+
+    def age(self, covered: list[Concept]) -> None:
+        self.number("age", covered, OLDEST)
+
+    def duration(self, covered: list[Concept]) -> None:
+        self.number("disease_duration_years", covered, OLDEST)
+
+    def edss(self, covered: list[Concept]) -> None:
+        self.number("edss", covered, WORST_EDSS)
+
+    def fact(self, covered: list[Concept]) -> None:
+        """One word that says it all: sex, phenotype, treatment, contrast, healthy, only."""
+        letter, value = covered[0].letter, covered[0].value
+        if letter == "c":
+            self.fields.setdefault("contrasts", set()).add(value)
+        elif letter == "O":
+            self.fields["only"] = True
+        elif letter in "HI":
+            self.healthy = True
+            if letter == "H":
+                self.put("phenotype", "control", covered)
+        else:
+            self.put({"x": "sex", "p": "phenotype", "T": "treatment"}[letter], value, covered)
+
+
+def as_healthy(statement: Statement) -> Statement:
+    """No lesion and no atrophy, except where the text itself says otherwise."""
+    lesions = (statement.lesion_count or statement.lesion_volume_ml or statement.lesion_load not in (None, "none")
+               or any(not amount.absent for amount in statement.lesions_by_region.values()))
+    atrophy = {name: statement.atrophy.get(name, "none") for name in ATROPHY}
+    return replace(statement, lesion_count=statement.lesion_count if lesions else 0, atrophy=atrophy)
+
+
+def least(count: int | str | None) -> int:
+    """The smallest number of lesions that a count can mean."""
+    return COUNT_WORDS[count][0] if isinstance(count, str) else 1 if count is None else count
+
+
+def contradictions(statement: Statement) -> list[str]:
+    """What cannot be true together, or lies beyond what was learned; one line each."""
+    found = []
+    amounts = statement.lesions_by_region
+    there = [name for name, amount in amounts.items() if not amount.absent]
+    count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
+    if (count == 0 or load == "none" or volume == 0) and (count or volume or there or load not in (None, "none")):
+        found.append("contradiction: no lesion, and lesions")
+    most = COUNT_WORDS[count][1] if isinstance(count, str) else count
+    if count and sum(least(amounts[name].count) for name in there) > most:
+        found.append("contradiction: the regions hold more lesions than the total")
+    parts = sum(amount.volume_ml or 0.0 for amount in amounts.values())
+    if volume and parts > 1.05 * volume:       # written volumes are rounded to two digits
+        found.append(f"contradiction: the regions hold {parts:.3g} ml, more than the total of {volume:g} ml")
+    if volume and load not in (None, "none", load_word(volume)):
+        found.append(f"contradiction: {volume:g} ml is a {load_word(volume).replace('_', ' ')} lesion load, "
+                     f"not {load.replace('_', ' ')}")
+    if volume and volume > LARGEST_ML:
+        found.append(f"{volume:g} ml is more than any brain that was learned from ({LARGEST_ML:g} ml)")
+    if count and most > LARGEST_COUNT and isinstance(count, int):
+        found.append(f"{count} lesions are more than in any brain that was learned from ({LARGEST_COUNT})")
+    return found

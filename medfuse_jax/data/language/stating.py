@@ -1,0 +1,149 @@
+"""From what was measured to what a sentence says of it: a random truthful choice."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from medfuse_jax.data.definitions import count_word, grade, load_word
+from medfuse_jax.data.findings import (
+    ATROPHY,
+    PHENOTYPES,
+    REGIONS,
+    TREATMENTS,
+    Amount,
+    Change,
+    Findings,
+    RegionLoad,
+    Statement,
+)
+from medfuse_jax.data.labels import CONTRASTS
+
+# How often a sentence mentions a matter. Lesion load and thalamus come often: they are what the model must learn.
+SAID = {
+    "lesion_load": 0.92, "lesion_count": 0.4, "region": 0.35, "thalamus": 0.65, "atrophy": 0.15, "age": 0.5, "sex": 0.5,
+    "phenotype": 0.6, "contrasts": 0.5, "treatment": 0.08, "edss": 0.1, "disease_duration_years": 0.1, "new_count": 0.6,
+    "only": 0.5,
+}
+
+
+def state(findings: Findings, rng: np.random.Generator) -> Statement:
+    """A random selection of true things to say of a visit, in numbers, words or negations."""
+    def said(matter: str) -> bool:
+        return bool(rng.random() < SAID[matter])
+
+    person = {name: getattr(findings, name) for name in ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")}
+    person = {name: value for name, value in person.items() if said(name) and value is not None}
+    for name in ("age", "disease_duration_years"):
+        if name in person:
+            person[name] = float(round(person[name]))
+    statement = Statement(
+        **person,
+        contrasts=tuple(name for name in CONTRASTS if name in findings.contrasts) if said("contrasts") else (),
+        lesions_by_region={name: _amount(findings.lesions_by_region[name], rng)
+                           for name in REGIONS if said("region") and name in findings.lesions_by_region},
+        atrophy={name: grade(findings.deviation_percent[name]) for name in ATROPHY
+                 if name in findings.deviation_percent and said("thalamus" if name == "thalamus" else "atrophy")},
+        new_count=findings.change.new_count if findings.change and said("new_count") else None,
+        **_lesions(findings, said, rng),
+    )
+    if statement.lesion_count == 0 or statement.lesion_load == "none":      # "no lesions" says it of every region
+        statement = replace(statement, lesions_by_region={})
+    if _is_healthy(findings) and rng.random() < 0.5:
+        statement = replace(statement, phenotype="control", lesion_count=0, atrophy=dict.fromkeys(ATROPHY, "none"))
+    return replace(statement, only=_is_all(statement, findings) and said("only"))
+
+
+def _lesions(findings: Findings, said, rng: np.random.Generator) -> dict:
+    """Total count, volume and load word: one or several of them."""
+    chosen = {}
+    if findings.lesion_count == 0:
+        if said("lesion_load"):
+            chosen = {"lesion_count": 0} if rng.random() < 0.7 else {"lesion_load": "none"}
+        return chosen
+    if said("lesion_count"):
+        chosen["lesion_count"] = _count(findings.lesion_count, rng)
+    if said("lesion_load"):
+        way = rng.random()
+        if way < 0.6:
+            chosen["lesion_load"] = load_word(findings.lesion_volume_ml)
+        if way > 0.5:
+            chosen["lesion_volume_ml"] = rounded(findings.lesion_volume_ml)
+    return chosen
+
+
+def _count(count: int, rng: np.random.Generator) -> int | str:
+    return count_word(count) if rng.random() < 0.3 else count
+
+
+def _amount(load: RegionLoad, rng: np.random.Generator) -> Amount:
+    """What is said of one region: absent, there, how many, how much."""
+    if load.count == 0:
+        return Amount(count=0)
+    way = rng.random()
+    return Amount(_count(load.count, rng) if 0.1 < way < 0.85 else None, rounded(load.volume_ml) if way > 0.7 else None)
+
+
+def rounded(ml: float) -> float:
+    """A volume as it is written: two significant digits, as no sentence gives more."""
+    return float(f"{ml:.2g}") if ml < 100 else float(round(ml))
+
+
+def _is_healthy(findings: Findings) -> bool:
+    grades = {grade(value) for value in findings.deviation_percent.values()}
+    return findings.phenotype == "control" and findings.lesion_count == 0 and grades <= {"none"}
+
+
+def _is_all(statement: Statement, findings: Findings) -> bool:
+    """Whether nothing abnormal is left unsaid, so that "otherwise normal" is true."""
+    regions = {name for name, load in findings.lesions_by_region.items() if load.count}
+    shrunken = {name for name, value in findings.deviation_percent.items() if grade(value) != "none"}
+    return regions <= set(statement.lesions_by_region) and shrunken <= set(statement.atrophy)
+
+
+def entail(statement: Statement) -> Statement:
+    """The statement with what follows from it made explicit.
+
+    No lesion at all empties every region. "Only" closes the world: structures that are not named are normal, and regions
+    that are not named are empty, unless lesions are stated without any region (they may be anywhere).
+    """
+    regions, atrophy = dict(statement.lesions_by_region), dict(statement.atrophy)
+    count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
+    somewhere = any(not amount.absent for amount in regions.values())
+    unsaid = count is None and volume is None and load is None and not somewhere
+    if 0 in (count, volume) or load == "none" or (statement.only and unsaid):
+        count, volume, load = count or 0, volume or 0.0, load or "none"
+        regions = {name: regions.get(name, Amount(0)) for name in REGIONS}
+    elif statement.only and somewhere:
+        regions = {name: regions.get(name, Amount(0)) for name in REGIONS}
+    if statement.only:
+        atrophy = {name: atrophy.get(name, "none") for name in ATROPHY}
+    return replace(statement, lesion_count=count, lesion_volume_ml=volume, lesion_load=load, lesions_by_region=regions,
+                   atrophy=atrophy)
+
+
+def random_findings(rng: np.random.Generator) -> Findings:
+    """Invented findings that cover everything a sentence can speak of; for words only, no brain looks like this."""
+    share = rng.choice([0.0, 0.15, 0.5, 0.8])
+    counts = np.where(rng.random(len(REGIONS)) < share, rng.geometric(rng.choice([0.03, 0.15, 0.5]), len(REGIONS)), 0)
+    volumes = counts * np.exp(rng.normal(-2.0, 1.2, len(REGIONS)))
+    volumes *= min(1.0, 60.0 / max(volumes.sum(), 1e-9))
+    deviation = rng.uniform(-32, 8, len(ATROPHY)) if rng.random() < 0.8 else rng.uniform(-4.9, 8, len(ATROPHY))
+    regions = {name: RegionLoad(int(n), float(ml)) for name, n, ml in zip(REGIONS, counts, volumes, strict=True)}
+    change = Change(int(rng.poisson(1.5)), int(rng.poisson(0.7)), int(rng.poisson(0.3)),
+                    {"whole_brain": float(rng.normal(-0.7, 0.4)), "thalamus": float(rng.normal(-0.7, 0.5))})
+    return Findings(
+        lesion_count=int(counts.sum()), lesion_volume_ml=float(volumes.sum()), lesions_by_region=regions,
+        structures_ml={f"{name}_{side}": float(rng.uniform(3, 8)) for name in ATROPHY[:4] for side in ("left", "right")},
+        deviation_percent=dict(zip(ATROPHY, map(float, deviation), strict=True)),
+        brain_parenchymal_fraction=float(rng.uniform(0.7, 0.9)), intracranial_volume_ml=float(rng.uniform(1200, 1700)),
+        dissemination_in_space=bool(counts[0] and counts[1]), change=change if rng.random() < 0.4 else None,
+        age=float(rng.uniform(18, 85)), sex=str(rng.choice(["F", "M"])), phenotype=str(rng.choice(PHENOTYPES)),
+        treatment=str(rng.choice(TREATMENTS)), edss=float(rng.integers(0, 20)) / 2,
+        disease_duration_years=float(rng.uniform(0, 40)),
+        contrasts=tuple(name for name in CONTRASTS if rng.random() < 0.5), date_years=float(rng.uniform(0, 5)),
+    )
+
+
+def random_statement(rng: np.random.Generator) -> Statement:
+    """A random truthful statement of invented findings: what the tokenizer learns from and the tests read back."""
+    return state(random_findings(rng), rng)

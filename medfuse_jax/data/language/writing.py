@@ -1,0 +1,233 @@
+"""From a statement to a sentence: tags, telegraphic sentences, or the first lines of a radiologist's letter."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
+from medfuse_jax.data.language.lexicon import Choose, Lexicon
+
+
+class Writer:
+    """One sentence in one language; `choose` takes one of several forms, so that writing is random or canonical."""
+
+    def __init__(self, lexicon: Lexicon, rng: np.random.Generator | None = None):
+        self.lexicon = lexicon
+        self.rng = rng
+        self.choose: Choose = (lambda forms: forms[0]) if rng is None else (lambda forms: forms[rng.integers(len(forms))])
+
+    def write(self, statement: Statement) -> str:
+        """The sentence. Canonical (no rng): tags."""
+        form = self.choose((self.tags, self.note, self.letter))
+        return re.sub(r" +(?=[,.)]| |$)", "", form(statement))
+
+    def tags(self, statement: Statement) -> str:
+        """FLAIR and T1w, woman of 42, RRMS, nine periventricular lesions, 6 ml, moderate thalamic atrophy"""
+        seen, absent = self.findings(statement, bare=True)
+        return ", ".join(plain(phrase) for phrase in (*self.header(statement), *seen, *absent))
+
+    def note(self, statement: Statement) -> str:
+        """FLAIR MRI, woman of 42, RRMS. Nine periventricular lesions, moderate thalamic atrophy. No cortical lesions."""
+        seen, absent = self.findings(statement)
+        groups = (self.header(statement), seen, absent)
+        return " ".join(capital(", ".join(plain(phrase) for phrase in group)) + "." for group in groups if group)
+
+    def letter(self, statement: Statement) -> str:
+        """FLAIR MRI of a 42-year-old woman (RRMS) showing nine periventricular lesions. No thalamic atrophy."""
+        seen, absent = self.findings(statement)
+        names = self.contrasts(statement)
+        scan = self.template("scan").format(names) if names else self.template("scan.unsaid")
+        *forms, alone = self.lexicon.templates["letter"]
+        form = self.choose(tuple(forms)) if seen else alone
+        opening = form.format(scan=scan, person=self.patient(statement), findings=self.joined([running(p) for p in seen], "and"))
+        return " ".join(capital(sentence) + "." for sentence in (opening, *map(plain, absent)))
+
+    # Who and how
+
+    def template(self, name: str) -> str:
+        return self.choose(self.lexicon.templates[name])
+
+    def word(self, table: str, value: str = "") -> str:
+        return self.choose(self.lexicon.written[table][value])
+
+    def counted(self, noun: str, count: float | str) -> str:
+        """`lesion` or `years` in the number that its count asks for."""
+        one = not isinstance(count, str) and self.lexicon.is_one(count)
+        return self.word(f"{noun}.{'one' if one else 'many'}", "" if noun == "lesion" else "1")
+
+    def joined(self, phrases: Sequence[str], conjunction: str) -> str:
+        """a, b and c"""
+        last = self.template(conjunction)
+        return last.join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))
+
+    def contrasts(self, statement: Statement) -> str:
+        return self.joined([self.word("contrast", name) for name in statement.contrasts], "and")
+
+    def header(self, statement: Statement) -> list[str]:
+        """Contrasts, person, disease, treatment."""
+        names, phrases = self.contrasts(statement), []
+        if names:
+            phrases.append(self.template("contrasts").format(names))
+        if statement.sex is not None:
+            sex = self.word("sex", statement.sex)
+            phrases.append(self.person(sex, statement.age))
+        elif statement.age is not None:
+            phrases.append(self.aged(self.template("age"), statement.age))
+        if statement.phenotype is not None:
+            phrases.append(self.phenotype(statement))
+        return phrases + self.disease(statement)
+
+    def person(self, sex: str, age: float | None, apposition: bool = True) -> str:
+        if age is None:
+            return sex
+        forms = self.lexicon.templates["person"]
+        return self.aged(self.choose(forms if apposition else tuple(f for f in forms if "," not in f)), age, sex)
+
+    def aged(self, form: str, age: float, sex: str = "") -> str:
+        return form.format(sex=sex, age=self.lexicon.number(age), years=self.counted("years", age))
+
+    def phenotype(self, statement: Statement) -> str:
+        return self.word("healthy") if is_healthy(statement) else self.word("phenotype", statement.phenotype)
+
+    def disease(self, statement: Statement) -> list[str]:
+        phrases = []
+        if statement.edss is not None:
+            phrases.append(self.template("edss").format(self.lexicon.number(statement.edss)))
+        if statement.disease_duration_years is not None:
+            years = statement.disease_duration_years
+            phrases.append(self.template("duration").format(self.lexicon.number(years), years=self.counted("years", years)))
+        if statement.treatment is not None:
+            phrases.append(self.word("treatment", statement.treatment))
+        return phrases
+
+    def patient(self, statement: Statement) -> str:
+        """The person of a letter, with article: a 42-year-old woman (RRMS, EDSS 2)."""
+        control = statement.phenotype == "control"
+        details = self.disease(statement)
+        phenotype = [self.phenotype(statement)] if statement.phenotype else []
+        if control and statement.sex is None and statement.age is None:
+            noun = phenotype.pop()
+        else:
+            noun = self.word("sex", statement.sex) if statement.sex else self.template("subject" if control else "patient")
+        person = self.person(noun, statement.age, apposition=False)
+        details = ", ".join(phenotype + details)
+        # "an 18-year-old": English ages that begin with a vowel
+        an = "article.an" in self.lexicon.templates and re.match(r"8|11\b|18\b", person)
+        article = self.template("article.an" if an else f"article.{statement.sex or 'M'}")
+        return f"{article} {person}" + (f" ({details})" if details else "")
+
+    # What is seen
+
+    def findings(self, statement: Statement, bare: bool = False) -> tuple[list[str], list[str]]:
+        """Phrases of what is there and of what is not. `bare`: "6 ml" may stand alone."""
+        seen, absent = self.lesions(statement, bare)
+        thin, normal = self.atrophy(statement)
+        seen, absent = seen + thin, absent + normal
+        if statement.new_count:
+            one = "new.one" if self.lexicon.is_one(statement.new_count) and "new.one" in self.lexicon.templates else "new"
+            lesion = self.counted("lesion", statement.new_count)
+            seen.append(self.template(one).format(count=self.number(statement.new_count), lesion=lesion))
+        elif statement.new_count == 0:
+            absent.append(self.template("new.none").format(lesion=self.counted("lesion", 0)))
+        return seen, absent + ([self.word("only")] if statement.only else [])
+
+    def lesions(self, statement: Statement, bare: bool) -> tuple[list[str], list[str]]:
+        seen, absent = [], []
+        count, volume, burden = statement.lesion_count, statement.lesion_volume_ml, self.word("burden")
+        if statement.lesion_load == "none":
+            absent.append(self.template("load.none").format(burden))
+        elif statement.lesion_load is not None:
+            seen.append(self.template("load").format(self.word("load", statement.lesion_load).replace("~", burden)))
+        if count == 0 and not is_healthy(statement):
+            absent.append(self.none_of([""]))
+        elif count:
+            total = self.template("some").format(count=self.number(count), region="", lesion=self.counted("lesion", count))
+            if volume and self.rng is not None and self.rng.random() < 0.3:
+                total, volume = self.sized(total, volume), None
+            seen.append(total)
+        regions = [(name, statement.lesions_by_region[name]) for name in REGIONS if name in statement.lesions_by_region]
+        seen += [self.region(name, amount) for name, amount in regions if not amount.absent]
+        empty = [name for name, amount in regions if amount.absent]
+        absent += [self.none_of(names) for names in self.grouped(empty)]
+        if volume is not None:
+            form = self.template("volume" if bare and seen and not statement.lesion_load else "volume.alone")
+            seen.append(form.format(ml=self.ml(volume), lesion=self.counted("lesion", "many")))
+        return seen, absent
+
+    def grouped(self, names: list[str]) -> list[list[str]]:
+        """Said together or one by one."""
+        together = self.rng is None or self.rng.random() < 0.5
+        return [names] * bool(names) if together else [[name] for name in names]
+
+    def none_of(self, regions: list[str]) -> str:
+        noun = self.counted("lesion", 0)
+        words = [self.word(f"region.{'one' if self.lexicon.is_one(0) else 'many'}", name) if name else "" for name in regions]
+        return self.template("absent").format(region=self.template("neither").join(words), lesion=noun)
+
+    def region(self, name: str, amount: Amount) -> str:
+        count, volume = amount.count, amount.volume_ml
+        one = count is not None and not isinstance(count, str) and self.lexicon.is_one(count)
+        words = {"region": self.word(f"region.{'one' if one else 'many'}", name), "lesion": self.counted("lesion", count or "many")}
+        if count is None:
+            form = "open" if volume is None else "volume.of_region"
+            return self.template(form).format(**words, ml=None if volume is None else self.ml(volume))
+        phrase = self.template("some").format(count=self.number(count), **words)
+        return phrase if volume is None else self.sized(phrase, volume)
+
+    def sized(self, lesions: str, volume: float) -> str:
+        return self.template("sized").format(lesions=lesions, ml=self.ml(volume))
+
+    def ml(self, volume: float) -> str:
+        return f"{self.lexicon.number(volume)} {self.word('ml', '1')}"
+
+    def number(self, count: int | str) -> str:
+        """A count in words up to twenty (or digits), digits above, or a count word."""
+        if isinstance(count, str):
+            return self.word("count", count)
+        return self.choose((self.lexicon.numbers[count], str(count))) if count <= 20 else str(count)
+
+    def atrophy(self, statement: Statement) -> tuple[list[str], list[str]]:
+        grades = {name: statement.atrophy[name] for name in ATROPHY if name in statement.atrophy}
+        if list(grades.values()) == ["none"] * len(ATROPHY):
+            return [], [] if is_healthy(statement) else [self.template("atrophy.nowhere")]
+        seen = []
+        for word in ("severe", "moderate", "mild"):
+            for names in self.grouped([name for name, value in grades.items() if value == word]):
+                seen.append(self.shrunken(self.template("atrophy"), names, "and", self.word("grade", word)))
+        normal = [name for name, value in grades.items() if value == "none"]
+        absent = []
+        for names in self.grouped(normal):
+            form = self.template("atrophy.none")
+            if "{preserved}" in form:
+                absent += [self.word("preserved", name) for name in names]
+            else:
+                absent.append(self.shrunken(form, names, "neither"))
+        return seen, absent
+
+    def shrunken(self, form: str, names: list[str], conjunction: str, grade: str = "") -> str:
+        shape = "adjective" if "{adjective}" in form else "noun"
+        words = [self.word(f"structure.{shape}", name) for name in names]
+        listed = self.joined(words, "and") if conjunction == "and" else self.template(conjunction).join(words)
+        return form.format(grade=grade, **{shape: listed})
+
+
+def is_healthy(statement: Statement) -> bool:
+    """Whether "healthy control" says it all: a control without any lesion or atrophy."""
+    normal = all(statement.atrophy.get(name) == "none" for name in ATROPHY)
+    return statement.phenotype == "control" and statement.lesion_count == 0 and normal
+
+
+def plain(phrase: str) -> str:
+    """A phrase in a list of tags: without its article."""
+    return re.sub(r"\[.*?\]", "", phrase)
+
+
+def running(phrase: str) -> str:
+    """A phrase in running text: with its article."""
+    return phrase.replace("[", "").replace("]", "")
+
+
+def capital(sentence: str) -> str:
+    """A sentence with its first letter large."""
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,224 @@
+"""A BIDS tree becomes a prepared folder: scans on the standard grid, in one scale of intensity, with their labels."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from medfuse_jax.data import bids, brain, grid, labels, nifti
+from medfuse_jax.data.bids import Study
+from medfuse_jax.data.nifti import Scan
+from medfuse_jax.data.prepared import Example, is_prepared, splits, writing
+from medfuse_jax.data.resampling import fraction, resample
+from medfuse_jax.data.tables import write_table
+from medfuse_jax.errors import MedFuseError
+
+__all__ = ["Placed", "is_prepared", "normalise", "prepare", "to_grid"]
+
+SPACINGS_MM = (0.5, 16.0)
+BRAIN_CENTRE_MM = (0.0, -22.0, 9.5)        # of nilearn's MNI152 brain mask
+FAR_MM = 15.0                              # a brain whose centre is farther off is not in MNI space
+BRIGHTEST = 4.0                            # medians of the brain
+LEAST_COVER = 0.5                          # of the brain that a contrast must show
+THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
+
+
+@dataclass(frozen=True)
+class Placed:
+    """How a scan came onto the standard grid: what is needed to go back, and to be told."""
+
+    grid: grid.Grid                        # the standard grid
+    transform: np.ndarray                  # 4 x 4: scanner mm -> standard mm (rigid)
+    brain: np.ndarray                      # d h w, bool
+    medians: dict[str, float]              # contrast -> intensity that became 1
+    fixups: list[str]
+
+    def back(self, array: np.ndarray, like: Scan, order: int = 1) -> np.ndarray:
+        """An array d h w on the standard grid, on `like`'s own grid: x y z."""
+        affine = np.linalg.inv(self.transform) @ self.grid.affine
+        return resample(np.ascontiguousarray(np.transpose(array)), affine, like.grid, order)
+
+
+def brain_median(array: np.ndarray, mask: np.ndarray) -> float:
+    """The intensity that becomes 1."""
+    median = float(np.median(array[mask])) if mask.any() else 0.0
+    if not median > 0:
+        raise MedFuseError(f"the brain's median intensity is {median:g}: check the image and its brain mask")
+    return median
+
+
+def normalise(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Intensities in medians of the brain: float32, 0 outside the mask, at most 4."""
+    scaled = np.clip(array / brain_median(array, mask), 0.0, BRIGHTEST)
+    return np.where(mask, scaled, 0.0).astype(np.float32)
+
+
+def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | None = None,
+            register: bool = False) -> tuple[np.ndarray, np.ndarray, Placed]:
+    """One visit on the standard grid: volume float32 (d h w c), present float32 (c), and how it was placed.
+
+    `brain_mask` (bool) lies on the first scan's grid; without one it is estimated. Scans are matched by world position
+    and share one move: none when the brain lies where MNI brains lie, else (or with `register`) a shift of its centre.
+    """
+    fixups: list[str] = []
+    reference = next(iter(scans.values()))
+    if brain_mask is None:
+        brain_mask, how = brain.estimate(reference)
+        fixups.append(how)
+    if not brain_mask.any():
+        raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
+    transform = _shift(brain_mask, reference.affine, register, fixups)
+    standard = grid.standard(spacing)
+    inside = _arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
+    _check_whole(inside, spacing, brain_mask, reference, fixups)
+    volume = np.zeros((*inside.shape, len(labels.CONTRASTS)), np.float32)
+    present, medians = np.zeros(len(labels.CONTRASTS), np.float32), {}
+    for contrast, scan in scans.items():
+        image = _arranged(resample(np.maximum(scan.array, 0), transform @ scan.affine, standard))
+        cover = float(np.mean(image[inside] != 0))
+        if cover < LEAST_COVER:
+            fixups.append(f"{contrast}: shows {cover:.0%} of the brain only: left out")
+            continue
+        channel = labels.CONTRASTS.index(contrast)
+        volume[..., channel], medians[contrast] = normalise(image, inside), brain_median(image, inside)
+        present[channel] = 1
+    if not medians:
+        raise MedFuseError(f"{reference.path}: no image shows the brain: are images and brain mask in one space?")
+    for line in fixups:
+        logging.info("%s: %s", reference.path, line)
+    return volume, present, Placed(standard, transform, inside, medians, fixups)
+
+
+def _arranged(array: np.ndarray) -> np.ndarray:
+    """(x, y, z) as d h w."""
+    return np.ascontiguousarray(np.transpose(array))
+
+
+def _shift(mask: np.ndarray, affine: np.ndarray, register: bool, fixups: list[str]) -> np.ndarray:
+    """A translation onto the standard brain's centre, or nothing where the scan is there already."""
+    centre = affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + affine[:3, 3]
+    move = np.array(BRAIN_CENTRE_MM) - centre
+    transform = np.eye(4)
+    if register or np.linalg.norm(move) > FAR_MM:
+        transform[:3, 3] = move
+        fixups.append(f"brain centre {np.linalg.norm(move):.0f} mm from the MNI152 brain's: moved by "
+                      f"({', '.join(f'{mm:.1f}' for mm in move)}) mm, not turned")
+    return transform
+
+
+def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference: Scan, fixups: list[str]) -> None:
+    """Refuse, or tell of, a brain that does not fit the standard box."""
+    kept = inside.sum() * spacing**3 / (mask.sum() * np.prod(reference.spacing))
+    if kept < 0.5:
+        raise MedFuseError(f"{reference.path}: {kept:.0%} of the brain mask fits the standard box: check both")
+    if kept < 0.95:
+        fixups.append(f"{1 - kept:.0%} of the brain mask lies outside the standard box or is finer than its voxels")
+
+
+def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int = 1, seed: int = 0,
+            register: bool = False) -> Path:
+    """Write the prepared folder `out` from the BIDS tree `source`; bad studies are listed in its rejected.tsv.
+
+    jobs: studies made at the same time (0: one a core). A prepared folder already at `out` is replaced.
+    """
+    source, out = Path(source), Path(out)
+    _check(source, out, spacing)
+    studies = bids.index(source)
+    rejected: list[dict[str, str]] = []
+    split = splits([study.person for study in studies], seed)
+    settings = dict(seed=seed, register=register)
+
+    def made(study: Study) -> Example | MedFuseError:
+        try:
+            return _example(study, spacing, register, split[study.person])
+        except MedFuseError as error:
+            return error
+
+    with writing(out, spacing, source.resolve().name, settings) as writer:
+        for study, result in zip(studies, _in_order(made, studies, jobs), strict=True):
+            if isinstance(result, MedFuseError):
+                logging.warning("%s is left out: %s", study.name, result)
+                rejected.append(dict(path=str(Path(study.person, study.session)), reason=str(result)))
+            else:
+                writer.add(result)
+        if not writer.lines:
+            why = f"; the first: {rejected[0]['reason']}" if rejected else ": give sub-*/[ses-*/]anat/*_FLAIR.nii.gz"
+            raise MedFuseError(f"{source}: none of {len(studies)} studies can be used{why}")
+        write_table(rejected, writer.folder / "rejected.tsv", columns=("path", "reason"))
+    logging.info("%s: %d studies prepared, %d left out", out, len(studies) - len(rejected), len(rejected))
+    return out
+
+
+def _in_order(made: Callable[[Study], Example | MedFuseError], studies: list[Study],
+              jobs: int) -> Iterator[Example | MedFuseError]:
+    """Results in the order of the studies; what has not begun is given up when the reader stops (Ctrl-C, full disk)."""
+    workers = ThreadPoolExecutor(jobs or os.cpu_count() or 1)
+    try:
+        yield from tqdm(workers.map(made, studies), "prepare", len(studies), unit="study")
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _check(source: Path, out: Path, spacing: float) -> None:
+    if not SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1]:
+        raise MedFuseError(f"spacing {spacing:g}: from {SPACINGS_MM[0]} to {SPACINGS_MM[1]} mm")
+    if is_prepared(source):
+        raise MedFuseError(f"{source}: prepared already: train with --config.data.source={source}")
+    if out.resolve().is_relative_to(source.resolve()):
+        raise MedFuseError(f"{out}: lies inside the source, which is never changed: choose another folder")
+    if out.exists() and not is_prepared(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise MedFuseError(f"{out}: exists and is no prepared folder: choose another, or delete it first")
+
+
+def _example(study: Study, spacing: float, register: bool, split: str) -> Example:
+    """One visit, read and placed."""
+    if study.problem:
+        raise MedFuseError(study.problem)
+    scans = {contrast: nifti.read_volume(path) for contrast, path in study.contrasts.items()}
+    reference = next(iter(scans.values()))
+    marked = nifti.read_marks(study.lesion_mask) if study.lesion_mask else None
+    structures = nifti.read_labels(study.structures) if study.structures else None
+    fixups = [f"{contrast}: {line}" for contrast, scan in scans.items() for line in scan.fixups]
+    if structures is not None and not np.isin(THALAMUS, structures.array).all():
+        fixups.append(f"{study.structures.name}: no thalamus 10 and 49, so not FreeSurfer's numbers: left out")
+        structures = None
+    volume, present, placed = to_grid(scans, spacing, _brain(study, reference, structures), register)
+    dated = study.date_years is not None
+    if not dated:
+        fixups.append("dates of the visits are not known: date_years is 0 for all")
+    line = _line(study, split, fixups + placed.fixups) | dict(
+        present=[int(flag) for flag in present], structures_known=structures is not None,
+        lesions_known=marked is not None, medians=placed.medians, transform=placed.transform.round(4).tolist(),
+        dates_known=dated)
+    empty = np.zeros(placed.brain.shape, np.float32)
+    return Example(line, volume, empty.astype(np.uint8) if structures is None else _classes(structures, placed),
+                   empty if marked is None else _lesions(marked, placed))
+
+
+def _brain(study: Study, reference: Scan, structures: Scan | None) -> np.ndarray | None:
+    """The given brain mask, else what a label map names, else nothing."""
+    if study.brain_mask:
+        return nifti.read_mask(study.brain_mask, like=reference)
+    return None if structures is None else resample(structures.array > 0, structures.affine, reference.grid, order=0)
+
+
+def _classes(structures: Scan, placed: Placed) -> np.ndarray:
+    moved = resample(structures.array, placed.transform @ structures.affine, placed.grid, order=0)
+    return _arranged(labels.to_classes(moved))
+
+
+def _lesions(marked: Scan, placed: Placed) -> np.ndarray:
+    return _arranged(fraction(marked.array, placed.transform @ marked.affine, placed.grid))
+
+
+def _line(study: Study, split: str, fixups: list[str]) -> dict[str, Any]:
+    """What is known of a visit without its images."""
+    told = {name: study.row.get(name) for name in ("age", "sex", "phenotype", "edss", "treatment")}
+    return dict(study=study.name, person=study.person, session=study.session, split=split, findings=None, **told,
+                date_years=round(study.date_years or 0.0, 4), counterfactual=False, fixups=fixups)

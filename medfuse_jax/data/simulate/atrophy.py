@@ -1,0 +1,178 @@
+"""Where atrophy moves the borders of a head: structures shrink, ventricles and sulci widen, to volumes that are met."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from medfuse_jax.data import grid, labels
+from medfuse_jax.data.definitions import TISSUE, classes_of, expected_ml
+from medfuse_jax.data.simulate.anatomy import NODE_MM, Head, linear, nearest, to_voxels
+from medfuse_jax.data.simulate.atlas import SPACING, WIDENING_MM, atlas
+
+SCALED = ("thalamus", "caudate", "putamen", "hippocampus")
+LARGEST_SCALE, SMALLEST_SCALE = 1.28, 0.78      # backward, linear: beyond these the falloff would fold
+FALLOFF = (2.4, 3.8)               # standard deviations where a local scaling begins and ends to fade
+CORTEX_SHARE = 0.51                # of cortex + cerebral white matter (452 and 436 ml) [data]
+VENTRICLE_GAIN = 0.05              # of their expected volume, per percent of brain lost [assume]
+LARGEST_VENTRICLES_ML = 110.0
+CEREBELLUM_SPARED = 0.35           # cerebellar cortex looks brighter by this to the cut: it loses less
+
+
+class Brain(NamedTuple):
+    """One visit's truth on the head's box."""
+
+    structures: np.ndarray         # uint8 classes, (x, y, z)
+    texture: np.ndarray            # float32, same shape: what the labels do not explain, in steps from grey to white
+    intracranial_ml: float
+
+
+def brain(person: Head, age: float, sex: str, deviation: dict[str, float]) -> Brain:
+    """The person's brain at an age, with each structure at its deviation (percent) from what is expected."""
+    cubic_ml = person.spacing**3 / 1000
+    plain = nearest(to_voxels(person.nodes, person))
+    intracranial_ml = float(np.count_nonzero(plain)) * cubic_ml
+
+    def target(structure: str) -> float:
+        expected = expected_ml(structure, age, sex, intracranial_ml)
+        return expected * (1 + deviation.get(structure, 0.0) / 100)
+
+    lost = -min(deviation.get("whole_brain", 0.0), 0.0)
+    width = target("lateral_ventricle") * person.ventricle_factor * (1 + VENTRICLE_GAIN * lost)
+    points = to_voxels(_widened(person, min(width, LARGEST_VENTRICLES_ML)), person)
+    for name in SCALED * 2:                                     # twice: neighbours push one another
+        _scale(points, person, name, target(name))
+    structures = nearest(points)
+    structures[plain == 0] = 0
+    structures[(plain > 0) & (structures == 0)] = labels.CLASS["csf"]
+    inside = np.flatnonzero(structures)
+    _cut(structures.reshape(-1), points.reshape(3, -1), inside, target("whole_brain") / cubic_ml)
+    texture = np.zeros(structures.shape, np.float32)
+    texture.reshape(-1)[inside] = linear(atlas().texture, points.reshape(3, -1)[:, inside])
+    return Brain(structures, texture, intracranial_ml)
+
+
+def _cut(structures: np.ndarray, points: np.ndarray, inside: np.ndarray, tissue_voxels: float) -> None:
+    """Decide CSF, cortex and white matter where the atlas leaves it open, so that the tissue has its volume.
+
+    Atrophy moves both borders of the cortex along the brightness: sulci widen, and white matter retreats with them.
+    """
+    k = labels.CLASS
+    left_right = [(k[f"{name}_left"], k[f"{name}_right"]) for name in ("cerebral_cortex", "cerebral_white_matter")]
+    cerebellum = (k["cerebellum_cortex_left"], k["cerebellum_cortex_right"])
+    classes = structures[inside]
+    is_cerebellum = np.isin(classes, cerebellum)
+    is_open = is_cerebellum | np.isin(classes, [*left_right[0], *left_right[1], k["csf"]])
+    at = inside[is_open]
+    is_cerebellum = is_cerebellum[is_open]
+    bright = linear(atlas().brightness, points[:, at]) + CEREBELLUM_SPARED * is_cerebellum
+    other = np.isin(classes[~is_open], TISSUE).sum()
+    number = int(np.clip(tissue_voxels - other, 1, len(at) - 1))
+    darkest = np.partition(bright, len(at) - number)[len(at) - number]
+    tissue = bright >= darkest
+    cerebral = tissue & ~is_cerebellum
+    white = int((1 - CORTEX_SHARE) * cerebral.sum())
+    ranked = bright[cerebral]
+    border = np.partition(ranked, len(ranked) - white)[len(ranked) - white]
+    right = points[0, at] >= 0
+    (cortex_left, cortex_right), (white_left, white_right) = left_right
+    cut = np.where(bright < border, np.where(right, cortex_right, cortex_left), np.where(right, white_right, white_left))
+    cut = np.where(is_cerebellum, structures[at], cut)
+    structures[at] = np.where(tissue, cut, k["csf"])
+
+
+def _scale(points: np.ndarray, person: Head, name: str, target_ml: float) -> None:
+    """Scale both sides of a structure about their own centres, in place, until its volume is the target."""
+    cubic_ml = person.spacing**3 / 1000
+    sides = []
+    for side in ("left", "right"):
+        structure = f"{name}_{side}"
+        centre, inverse = _moments(structure)
+        reach = FALLOFF[1] * np.sqrt(np.diag(np.linalg.inv(inverse))) + 6
+        low, high = _node_box(person, np.stack([centre - reach, centre + reach]))
+        box = tuple(slice(int(a * NODE_MM / person.spacing), int((b - 1) * NODE_MM / person.spacing))
+                    for a, b in zip(low, high, strict=True))
+        part = points[(slice(None), *box)]
+        offset = part - centre.astype(np.float32)[:, None, None, None]
+        flat = offset.reshape(3, -1)
+        distance = np.sqrt(np.einsum("in,in->n", inverse.astype(np.float32) @ flat, flat)).reshape(part.shape[1:])
+        fade = np.clip((FALLOFF[1] - distance) / (FALLOFF[1] - FALLOFF[0]), 0, 1)
+        fade = fade * fade * (3 - 2 * fade)
+        sides.append((labels.CLASS[structure], part, offset, fade))
+
+    def volume(scale: float) -> float:
+        return cubic_ml * sum(int(np.count_nonzero(nearest(part + np.float32(scale - 1) * fade * offset) == number))
+                              for number, part, offset, fade in sides)
+
+    scale = 1.0
+    for _ in range(3):
+        scale *= (max(volume(scale), 1e-3) / target_ml) ** (1 / 3)
+        scale = float(np.clip(scale, SMALLEST_SCALE, LARGEST_SCALE))
+    for _, part, offset, fade in sides:
+        part += np.float32(scale - 1) * fade * offset
+
+
+@lru_cache(maxsize=32)
+def _moments(structure: str) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and inverse covariance of a structure of the atlas, mm."""
+    points = np.argwhere(atlas().structures == labels.CLASS[structure]) * SPACING + atlas().origin
+    return points.mean(axis=0), np.linalg.inv(np.cov(points.T))
+
+
+def _widened(person: Head, target_ml: float) -> np.ndarray:
+    """The nodes after the lateral ventricles were widened, or narrowed, to a volume: a flow, so it cannot fold."""
+    ventricles = classes_of("lateral_ventricle")
+    low, high = _ventricle_nodes(person)
+    part = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
+    box = tuple(slice(int(a * NODE_MM / person.spacing), int((b - 1) * NODE_MM / person.spacing))
+                for a, b in zip(low, high, strict=True))
+
+    def volume(inner: np.ndarray) -> float:
+        trial[part] = inner
+        return np.isin(nearest(to_voxels(trial, person, box)), ventricles).sum() * person.spacing**3 / 1000
+
+    trial = person.nodes.copy()
+    inner = person.nodes[part]
+    now, direction = volume(inner), 0.0
+    direction = 1.0 if now < target_ml else -1.0
+    for _ in range(14):
+        push = _push(inner.reshape(3, -1)).reshape(inner.shape)
+        onward = inner - direction * push
+        after = volume(onward)
+        if (after - target_ml) * direction >= 0 or (after - now) * direction <= 0:
+            share = np.clip((target_ml - now) / (after - now), 0, 1) if after != now else 0.0
+            inner = inner + np.float32(share) * (onward - inner)
+            break
+        inner, now = onward, after
+    trial[part] = inner
+    return trial
+
+
+def _push(points: np.ndarray) -> np.ndarray:
+    """The outward push from the lateral ventricles at points (3, n), atlas mm."""
+    source = atlas()
+    first = source.origin + (WIDENING_MM - SPACING) / 2
+    at = (points - first.astype(np.float32)[:, None]) / np.float32(WIDENING_MM)
+    return np.stack([ndimage.map_coordinates(source.widening[..., axis], at, order=1, mode="nearest", output=np.float32)
+                     for axis in range(3)])
+
+
+@lru_cache(maxsize=1)
+def _ventricle_corners() -> np.ndarray:
+    index = np.argwhere(np.isin(atlas().structures, classes_of("lateral_ventricle"))) * SPACING + atlas().origin
+    return np.stack([index.min(axis=0) - 26, index.max(axis=0) + 26])
+
+
+def _ventricle_nodes(person: Head) -> tuple[np.ndarray, np.ndarray]:
+    return _node_box(person, _ventricle_corners())
+
+
+def _node_box(person: Head, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last + 1 node of a box (2, 3) of the atlas, as the person's affine part sees it."""
+    points = np.array(np.meshgrid(*corners.T, indexing="ij")).reshape(3, -1)
+    points = person.subject[:3, :3] @ points + person.subject[:3, 3:]
+    edge = np.array(grid.CENTRE_MM) - np.array(grid.BOX_MM) / 2 + person.low * person.spacing
+    low = np.clip(np.floor((points.min(axis=1) - edge) / NODE_MM), 0, None).astype(int)
+    high = np.minimum(np.ceil((points.max(axis=1) - edge) / NODE_MM) + 1, person.nodes.shape[1:]).astype(int)
+    return low, high

@@ -1,0 +1,147 @@
+"""A simulated person, whole: anatomy, visits, images and the findings that were measured on them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medfuse_jax.data import grid
+from medfuse_jax.data.definitions import FLUID
+from medfuse_jax.data.findings import Findings
+from medfuse_jax.data.simulate import images, plans
+from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
+from medfuse_jax.data.simulate.atrophy import Brain, brain
+from medfuse_jax.data.simulate.lesions import Placed, place
+from medfuse_jax.errors import MedFuseError
+from medfuse_jax.metrics import biomarkers
+
+SIMULATOR_VERSION = 1
+FINEST_WORKING_MM = 1.0
+GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """What a simulated cohort is; equal settings make equal cohorts, bit for bit, whatever the number of jobs."""
+
+    subjects: int = 20
+    visits: int = 3
+    spacing: float = 2.0                  # mm
+    seed: int = 0
+    counterfactual: bool = False          # visits of command people are independent states of one anatomy
+    natural_fraction: float = 0.5         # the others follow the command mixture
+    valid_fraction: float = 0.1
+    test_fraction: float = 0.1
+    refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
+
+    def __post_init__(self):
+        for name in ("subjects", "visits", "refine"):
+            if getattr(self, name) < 1:
+                raise MedFuseError(f"{name}={getattr(self, name)}: at least 1 is needed")
+        if self.spacing < 0.5 or CROP_MM % self.spacing:
+            raise MedFuseError(f"spacing={self.spacing:g}: take a divisor of {CROP_MM:g} mm, at least 0.5: 1, 2, 4 or 8")
+
+    @property
+    def factor(self) -> int:
+        """How many working voxels lie along the edge of a voxel."""
+        return self.refine if self.spacing / self.refine >= FINEST_WORKING_MM else 1
+
+    @property
+    def working_mm(self) -> float:
+        """Side of a working voxel: where anatomy and lesions are drawn and findings measured."""
+        return self.spacing / self.factor
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit on grid.standard(spacing): what was seen, and the truth behind it."""
+
+    structures: np.ndarray                # uint8 classes (x, y, z)
+    lesions: np.ndarray                   # float32 (x, y, z): fraction of the voxel that is lesion
+    images: np.ndarray                    # float32 (x, y, z, 3): images.SHOWN, brain median 1, background 0
+    clean: np.ndarray                     # float32, as images: no noise, no bias field
+    findings: Findings                    # measured on the working grid
+    date_years: float
+    counterfactual: bool                  # a state of the same anatomy, not a later date
+
+
+def is_natural(index: int, settings: CohortSettings) -> bool:
+    """Whether the person of this index follows the natural distribution; evenly mixed over the indices."""
+    return (index * GOLDEN) % 1.0 < settings.natural_fraction
+
+
+def plan(seed: int, index: int, settings: CohortSettings) -> list[plans.VisitPlan]:
+    """What will happen to a person: no image is drawn."""
+    return plans.visits(np.random.default_rng([seed, index, 0]), settings.visits, natural=is_natural(index, settings),
+                        counterfactual=settings.counterfactual, voxel_ml=settings.working_mm**3 / 1000)
+
+
+def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Visit]:
+    """All visits of one person, from a seed and the person's index and nothing else."""
+    visits = plan(seed, index, settings)
+    anatomy = head(np.random.default_rng([seed, index, 1]), visits[0].covariates.sex, settings.working_mm)
+    states = settings.counterfactual and not is_natural(index, settings)
+    found, placed, earlier = [], None, None
+    for number, visit in enumerate(visits):
+        who = visit.covariates
+        body = brain(anatomy, who.age, who.sex, visit.deviation)
+        if placed is None or states:
+            placed = place(visit.lesions, body.structures, anatomy.spacing)
+        voxels = _in_tissue([lesion.at(who.date_years) for lesion in placed], body)
+        mask = np.zeros(body.structures.shape, bool)
+        for lesion in voxels:
+            mask[tuple(lesion.T)] = True
+        findings = biomarkers.measure(
+            body.structures, mask, anatomy.spacing, age=who.age, sex=who.sex,
+            earlier=None if earlier is None or states else (earlier[0], earlier[1], who.date_years - earlier[2]),
+            source="simulated", phenotype=who.phenotype, treatment=who.treatment, edss=who.edss,
+            disease_duration_years=who.disease_duration_years, date_years=who.date_years, contrasts=images.SHOWN)
+        random = np.random.default_rng([seed, index, 2, number])
+        found.append(_seen(anatomy, body, voxels, mask, findings, settings, states, random))
+        earlier = body.structures, mask, who.date_years
+    return found
+
+
+def _in_tissue(lesions: list[np.ndarray], body: Brain) -> list[np.ndarray]:
+    """Without voxels that have become ventricle or CSF since the lesion was placed."""
+    fluid = np.zeros(256, bool)
+    fluid[np.r_[0, FLUID]] = True
+    return [voxels[~fluid[body.structures[tuple(voxels.T)]]] for voxels in lesions]
+
+
+def _seen(anatomy: Head, body: Brain, lesions: list[np.ndarray], mask: np.ndarray, findings: Findings,
+          settings: CohortSettings, counterfactual: bool, random: np.random.Generator) -> Visit:
+    """Draw the images on the working grid, average them to the grid asked for, and add what a scanner adds."""
+    factor, box = settings.factor, grid.standard(settings.spacing)
+    machine = images.scanner(random)
+    ideal = images.block_mean(images.ideal(body.structures, body.texture, lesions, machine, random), factor)
+    structures = majority(body.structures, factor)
+    inside = structures > 0
+    clean = images.normalised(ideal, inside)
+    noisy = images.acquired(clean, inside, settings.spacing, machine, random)
+    low = anatomy.low // factor
+    part = tuple(slice(a, a + n) for a, n in zip(low, structures.shape, strict=True))
+
+    def whole(values: np.ndarray, dtype: type) -> np.ndarray:
+        full = np.zeros((*box.shape, *values.shape[3:]), dtype)
+        full[part] = values
+        return full
+
+    return Visit(whole(structures, np.uint8), whole(images.block_mean(mask, factor), np.float32), whole(noisy, np.float32),
+                 whole(clean, np.float32), findings, findings.date_years, counterfactual)
+
+
+def majority(classes: np.ndarray, factor: int) -> np.ndarray:
+    """The most frequent class in blocks of factor^3 voxels; the smaller class where two are equally frequent."""
+    if factor == 1:
+        return classes
+    x, y, z = (n // factor for n in classes.shape)
+    blocks = classes.reshape(x, factor, y, factor, z, factor).transpose(1, 3, 5, 0, 2, 4).reshape(factor**3, x, y, z)
+    best, most = blocks.min(axis=0), np.zeros((x, y, z), np.uint8)
+    for candidate in blocks:
+        votes = (blocks == candidate).sum(axis=0, dtype=np.uint8)
+        better = (votes > most) | ((votes == most) & (candidate < best))
+        best, most = np.where(better, candidate, best), np.maximum(votes, most)
+    return best
+
+
+__all__ = ["CohortSettings", "Placed", "SIMULATOR_VERSION", "Visit", "majority", "plan", "simulate_person"]

@@ -1,0 +1,221 @@
+"""What happens to a person: covariates, lesions and atrophy at each visit, before any voxel is drawn.
+
+Two kinds. Natural: lesion loads, counts, sizes and places as measured in patients, visits that follow in time.
+Command: counts, volumes, regions and atrophy grades spread evenly, so that whatever a sentence asks lies inside the range.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from medfuse_jax.data.findings import ATROPHY, REGIONS
+from medfuse_jax.data.simulate.lesions import Planned
+
+CONTROLS = 0.15                                        # share of people without disease [assume]
+# Lesion load of patients, ml: two log-normal populations (share, median, sigma), clipped [data].
+LOADS, LOAD_RANGE_ML = ((1 / 3, 1.2, 0.35), (2 / 3, 21.0, 0.7)), (0.3, 55.0)
+COUNT_MEDIAN, COUNT_SIGMA, COUNT_LOAD_CORRELATION = 77.0, 0.95, 0.72     # log-normal; p10 18, p90 218 [data]
+SIZE_MEDIAN_MM3, SIZE_SIGMA = 22.0, 1.25               # of lesions below 1 ml [data]
+LARGE_SHARE, LARGE_ML = 0.02, 1.0                      # lesions above 1 ml: share of the count; the rest of the volume
+# Regions of lesions below 1 ml, chosen so that all lesions meet the measured shares of the count [data].
+SMALL_REGIONS = {"infratentorial": 0.07, "periventricular": 0.14, "deep_grey": 0.015, "cortical": 0.03,
+                 "juxtacortical": 0.42, "deep_white": 0.325}
+LARGE_PERIVENTRICULAR = 0.93
+COMMAND_REGIONS = {"infratentorial": 0.13, "periventricular": 0.32, "deep_grey": 0.08, "cortical": 0.10,
+                   "juxtacortical": 0.20, "deep_white": 0.17}            # [assume]
+COMMAND_COUNTS, COMMAND_ML, COMMAND_NONE = 20, (0.3, 50.0), 0.15
+LARGEST_ML = {"infratentorial": 5.0, "periventricular": 30.0, "deep_grey": 2.0, "cortical": 2.0, "juxtacortical": 6.0,
+              "deep_white": 5.0}                       # what a region can hold as one lesion [assume]
+COMMAND_DEVIATION = (-30.0, 2.0)                       # percent, uniform
+CONTROL_DEVIATION = 3.0                                # percent, standard deviation
+# Change a year beyond what age explains, percent: patients' rate minus controls' (Azevedo 2018 [paper]; rest [assume]).
+DRIFT = {"thalamus": -0.43, "caudate": -0.70, "putamen": -0.45, "hippocampus": -0.35, "whole_brain": -0.50}
+LOAD_COUPLING = {"thalamus": -0.20, "caudate": -0.18, "putamen": -0.10, "hippocampus": -0.06, "whole_brain": -0.08}
+NEW_LESIONS_A_YEAR = 1.5                               # untreated, at 38 years, mean over people [assume]
+RATE_RATIO = {"none": 1.0, "moderate": 0.5, "high": 0.17}      # moderate [assume], high: AFFIRM [paper]
+AGE_DECAY, FRAILTY_SHAPE, QUIET = 0.03, 0.8, 0.3       # rate a year of age; gamma shape; share who never get one [assume]
+NEW_MEDIAN_MM3, NEW_SIGMA = 60.0, 0.9                  # [assume]
+PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
+
+
+@dataclass(frozen=True)
+class Covariates:
+    """What is known of a person at a visit without looking at the scan."""
+
+    age: float
+    sex: str
+    phenotype: str
+    treatment: str
+    edss: float
+    disease_duration_years: float
+    date_years: float = 0.0
+
+
+@dataclass(frozen=True)
+class VisitPlan:
+    """One visit: who, how much each structure deviates (percent), which lesions there are at its date."""
+
+    covariates: Covariates
+    deviation: dict[str, float]
+    lesions: list[Planned] = field(default_factory=list)
+
+
+def visits(random: np.random.Generator, number: int, *, natural: bool, counterfactual: bool,
+           voxel_ml: float) -> list[VisitPlan]:
+    """A person's visits. Lesions below half of a working voxel (`voxel_ml`) are left out: no grid could show them.
+
+    A natural person's visits share one list of lesions, and so do a command person's unless `counterfactual`: then each
+    visit is an independent state of the same anatomy, all on date 0.
+    """
+    if natural:
+        return _natural(random, number, voxel_ml)
+    sex = "F" if random.random() < 0.6 else "M"
+    age = float(np.round(random.uniform(20, 70), 1))
+    if counterfactual:
+        return [_command(random, age, sex, voxel_ml) for _ in range(number)]
+    first = _command(random, age, sex, voxel_ml)
+    return _follow(random, first, number, voxel_ml)
+
+
+# Natural people
+
+
+def _natural(random: np.random.Generator, number: int, voxel_ml: float) -> list[VisitPlan]:
+    sex = "F" if random.random() < 23 / 30 else "M"
+    age = float(np.round(np.clip(39 + 10.5 * random.standard_normal(), 20, 68), 1))
+    if random.random() < CONTROLS:
+        deviation = {name: CONTROL_DEVIATION * random.standard_normal() for name in ATROPHY}
+        healthy = Covariates(age, sex, "control", "none", 0.0, 0.0)
+        return _follow(random, VisitPlan(healthy, deviation), number, voxel_ml)
+    phenotype = str(random.choice(list(PHENOTYPE_SHARES), p=list(PHENOTYPE_SHARES.values())))
+    years = {"CIS": random.uniform(0, 1), "RRMS": random.gamma(2, 3.5), "SPMS": random.uniform(10, 25),
+             "PPMS": random.uniform(2, 15)}[phenotype]
+    duration = float(np.round(min(years, age - 16), 1))
+    load_ml, count = natural_load(random)
+    lesions = natural_lesions(random, load_ml, count)
+    pace = random.gamma(4, 0.25)
+    deviation = {name: float(np.clip(3 * random.standard_normal() + pace * DRIFT[name] * duration
+                                     + LOAD_COUPLING[name] * load_ml, -35, 8)) for name in ATROPHY}
+    who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml), duration)
+    return _follow(random, VisitPlan(who, deviation, _visible(lesions, voxel_ml)), number, voxel_ml)
+
+
+def natural_load(random: np.random.Generator) -> tuple[float, int]:
+    """Total lesion volume (ml) and count of a patient, correlated as measured."""
+    low = random.random() < LOADS[0][0]
+    _, median, sigma = LOADS[0] if low else LOADS[1]
+    z = random.standard_normal()
+    load = float(np.clip(median * np.exp(sigma * z), *LOAD_RANGE_ML))
+    rank = (np.log(load) - np.log(9.0)) / 1.35              # about standard normal over the mixture
+    mixed = COUNT_LOAD_CORRELATION * rank + np.sqrt(1 - COUNT_LOAD_CORRELATION**2) * random.standard_normal()
+    return load, int(np.clip(round(COUNT_MEDIAN * np.exp(COUNT_SIGMA * mixed)), 1, 450))
+
+
+def natural_lesions(random: np.random.Generator, load_ml: float, count: int) -> list[Planned]:
+    """Many small lesions and few large ones, mostly periventricular, that hold the rest of the volume."""
+    small = SIZE_MEDIAN_MM3 / 1000 * np.exp(SIZE_SIGMA * random.standard_normal(count))
+    small = np.clip(small, 0.003, LARGE_ML)
+    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), 1, max(1, int(load_ml / LARGE_ML))))
+    wanted = load_ml * random.uniform(0.62, 0.80) if load_ml > 3 else load_ml * random.uniform(0.2, 0.5)
+    small = np.clip(small * (load_ml - wanted) / small.sum(), 0.003, LARGE_ML) if count > large_count else small[:0]
+    large = wanted * random.dirichlet(np.full(large_count, 1.5))
+    shares = np.array(list(SMALL_REGIONS.values())) / sum(SMALL_REGIONS.values())
+    plan = [_lesion(random, str(region), volume)
+            for region, volume in zip(random.choice(list(SMALL_REGIONS), size=len(small), p=shares), small, strict=True)]
+    for volume in large:
+        beside = random.random() < LARGE_PERIVENTRICULAR
+        plan.append(_lesion(random, "periventricular" if beside else "deep_white", volume))
+    return plan
+
+
+def _lesion(random: np.random.Generator, region: str, volume_ml: float, **life: float) -> Planned:
+    """A lesion of a region; what the region cannot hold goes beside the ventricles."""
+    if volume_ml > LARGEST_ML[region]:
+        region = "periventricular"
+    return Planned(region, float(volume_ml), seed=int(random.integers(2**31)), **life)
+
+
+def _visible(lesions: list[Planned], voxel_ml: float) -> list[Planned]:
+    return [lesion for lesion in lesions if lesion.volume_ml >= voxel_ml / 2]
+
+
+def edss(random: np.random.Generator, load_ml: float) -> float:
+    """Disability, 0 to 6.5 in halves: median 2, rank correlation with the load about 0.38 [data]."""
+    mixed = 0.40 * (np.log(max(load_ml, 0.1)) - np.log(9.0)) / 1.35 + 0.92 * random.standard_normal()
+    return float(np.clip(round(2 * 2.0 * np.exp(0.6 * mixed)) / 2, 0, 6.5))
+
+
+def _treatment(random: np.random.Generator, phenotype: str) -> str:
+    shares = {"CIS": (0.6, 0.3, 0.1), "PPMS": (0.5, 0.1, 0.4)}.get(phenotype, (0.25, 0.4, 0.35))
+    return str(random.choice(["none", "moderate", "high"], p=shares))
+
+
+# In time
+
+
+def _follow(random: np.random.Generator, first: VisitPlan, number: int, voxel_ml: float) -> list[VisitPlan]:
+    """The visits after the first: irregular dates, new lesions by treatment, old ones that enlarge or shrink, atrophy."""
+    dates = np.concatenate([[0.0], np.cumsum(random.uniform(0.5, 1.6, number - 1))]).round(2)
+    who = first.covariates
+    ill = who.phenotype != "control"
+    lesions = _lives(random, first, float(dates[-1]), voxel_ml) if ill and number > 1 else first.lesions
+    pace = random.gamma(4, 0.25) if ill else 0.0
+    found = []
+    for date in dates.tolist():
+        later = Covariates(round(who.age + date, 2), who.sex, who.phenotype, who.treatment,
+                           float(min(who.edss + 0.5 * int(ill and date > 1.5), 9.0)),
+                           round(who.disease_duration_years + date * ill, 2), date)
+        drifted = {name: first.deviation[name] + pace * DRIFT[name] * date for name in ATROPHY}
+        found.append(VisitPlan(later, drifted, lesions))
+    return found
+
+
+def _lives(random: np.random.Generator, first: VisitPlan, years: float, voxel_ml: float) -> list[Planned]:
+    """All lesions that a person has or will get until the last visit."""
+    lesions = []
+    for lesion in first.lesions:
+        chance = random.random()
+        life = {}
+        if chance < 0.04 and lesion.volume_ml >= 0.03:
+            life = {"enlarges_years": float(random.uniform(0.1, max(years, 0.2)))}
+        elif chance < 0.10:
+            life = {"birth_years": -0.2, "remains": float(random.uniform(0.5, 0.9))}
+        lesions.append(Planned(lesion.region, lesion.volume_ml, seed=lesion.seed, **life))
+    who = first.covariates
+    rate = NEW_LESIONS_A_YEAR / (1 - QUIET) * np.exp(-AGE_DECAY * (who.age - 38)) * RATE_RATIO[who.treatment]
+    frailty = random.gamma(FRAILTY_SHAPE, 1 / FRAILTY_SHAPE)
+    count = 0 if random.random() < QUIET else random.poisson(rate * frailty * years)
+    own = [lesion.region for lesion in first.lesions]
+    for _ in range(min(int(count), 40)):
+        general = random.choice(list(SMALL_REGIONS), p=np.array(list(SMALL_REGIONS.values())) / sum(SMALL_REGIONS.values()))
+        region = str(random.choice(own)) if own and random.random() < 0.6 else str(general)
+        volume = max(NEW_MEDIAN_MM3 / 1000 * np.exp(NEW_SIGMA * random.standard_normal()), voxel_ml)
+        lesions.append(_lesion(random, region, min(volume, 2.0), birth_years=float(random.uniform(0.05, years)),
+                               remains=float(random.uniform(0.5, 1.0))))
+    return lesions
+
+
+# People for commands
+
+
+def _command(random: np.random.Generator, age: float, sex: str, voxel_ml: float) -> VisitPlan:
+    """One state with evenly spread counts, volumes, regions and atrophy."""
+    count = 0 if random.random() < COMMAND_NONE else int(random.integers(1, COMMAND_COUNTS + 1))
+    deviation = {name: float(random.uniform(*COMMAND_DEVIATION)) for name in ATROPHY}
+    if count == 0 and random.random() < 0.5:
+        deviation = {name: CONTROL_DEVIATION * random.standard_normal() for name in ATROPHY}
+        return VisitPlan(Covariates(age, sex, "control", "none", 0.0, 0.0), deviation)
+    # Few lesions cannot hold any volume: 12 ml for the first, less for each one more [assume].
+    most = min(COMMAND_ML[1], 12.0 * max(count, 1) ** 0.6)
+    load_ml = float(np.exp(random.uniform(np.log(COMMAND_ML[0]), np.log(most)))) if count else 0.0
+    # Each person favours some regions, so that "only periventricular" and "no infratentorial" are seen as well.
+    favoured = random.dirichlet(6.0 * np.array([COMMAND_REGIONS[name] for name in REGIONS]))
+    weights = np.exp(0.8 * random.standard_normal(count))
+    volumes = np.maximum(load_ml * weights / weights.sum(), voxel_ml) if count else []
+    lesions = [_lesion(random, str(region), volume)
+               for region, volume in zip(random.choice(REGIONS, size=count, p=favoured), volumes, strict=True)]
+    phenotype = str(random.choice(list(PHENOTYPE_SHARES), p=list(PHENOTYPE_SHARES.values())))
+    duration = {"CIS": 0.5, "RRMS": 8.0, "SPMS": 16.0, "PPMS": 8.0}[phenotype] * random.uniform(0.3, 1.7)
+    who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml),
+                     round(float(min(duration, age - 16)), 1))
+    return VisitPlan(who, deviation, lesions)

@@ -1,0 +1,146 @@
+"""A workdir is one model family: which stage needs which, where each lies, and how a missing one is trained first."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from medfuse_jax import overrides
+from medfuse_jax.data import prepare, tokens
+from medfuse_jax.data.pipeline import Cohort, Examples
+from medfuse_jax.data.simulate import cohort as simulated
+from medfuse_jax.errors import MedFuseError
+from medfuse_jax.stages import alignment, autoencoder, ldm
+from medfuse_jax.stages.stage import Borrowed, Stage
+from medfuse_jax.train import checkpoint, loop, sharding
+
+STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
+TOKENIZER = "tokenizer.json"        # in the alignment's folder: words mean what they meant when it was trained
+
+
+def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "") -> Path:
+    """Train the config's stage under `workdir`, borrowed ones first when they are missing; the stage's folder.
+
+    configs: the folder of config files, where a missing borrowed stage's config is found.
+    """
+    folder = workdir / config.stage
+    borrowed = {}
+    for name in config.borrow:
+        place = Path(config.borrow[name] or workdir / name)
+        if not finished(place):
+            if config.borrow[name]:
+                raise MedFuseError(f"--config.borrow.{name}={place}: no finished {name} there: train it, or leave the field empty")
+            logging.info("%s borrows %s, which is not trained yet in %s: training it first", config.stage, name, workdir)
+            train(lent_config(config, name, configs), workdir, configs, command)
+        borrowed[name] = borrow(place)
+        same_grid(config, borrowed[name], place)
+    if finished(folder, config.steps):
+        logging.info("%s: finished before (%s)", config.stage, folder / "summary.json")
+        return folder
+    cohort = Cohort(prepared(config, workdir))
+    if float(cohort.info["spacing"]) != float(config.data.spacing):
+        raise MedFuseError(f"{cohort.folder}: prepared at {cohort.info['spacing']} mm but data.spacing is {config.data.spacing}: "
+                           f"prepare it again with --spacing={config.data.spacing:g}")
+    stage = STAGES[config.stage].build(config, borrowed)
+    examples = Examples(cohort, STAGES[config.stage].READS, seed=config.seed, languages=config.data.language,
+                        tokenizer=words(config, folder), length=config.text.length if "text" in config else 64,
+                        shard=sharding.readers(sharding.mesh(config.mesh)))
+    if "length" not in config.get("text", {}) and "alignment" in borrowed:
+        examples.length = borrowed["alignment"].config.text.length
+    if stage.represent is not None:
+        examples.represented = represent(stage, cohort, config.stage)
+    loop.fit(stage, examples, config, folder, command)
+    return folder
+
+
+def finished(folder: Path, steps: int = 0) -> bool:
+    """Whether a stage's run is complete (for at least so many steps)."""
+    try:
+        return json.loads((folder / "summary.json").read_text())["steps"] >= steps
+    except (OSError, json.JSONDecodeError, KeyError):
+        return False
+
+
+def lent_config(config: ConfigDict, name: str, configs: Path) -> ConfigDict:
+    """The config of a borrowed stage: same preset, same data, same mesh."""
+    lent = overrides.load(configs / f"{name}.py", config.preset)
+    lent.data.update(config.data)
+    lent.mesh.update(config.mesh)
+    return lent.lock()
+
+
+def borrow(folder: Path) -> Borrowed:
+    """A finished stage as its borrowers see it."""
+    params, config, _ = checkpoint.load_params(folder)
+    statistics = folder / "statistics.json"
+    return Borrowed(ConfigDict(config), params, json.loads(statistics.read_text()) if statistics.exists() else {})
+
+
+def same_grid(config: ConfigDict, lent: Borrowed, folder: Path) -> None:
+    """A family lives on one grid."""
+    if float(lent.config.data.spacing) != float(config.data.spacing):
+        raise MedFuseError(f"{folder}: trained at {lent.config.data.spacing:g} mm, but this run is at {config.data.spacing:g} mm: "
+                           f"choose the preset {lent.config.preset} or another --workdir")
+
+
+def prepared(config: ConfigDict, workdir: Path) -> Path:
+    """The prepared folder of a config: the simulated cohort (kept in the user's cache), or one made from a BIDS tree."""
+    data = config.data
+    if data.source == "simulated":
+        return simulated.cached(simulated.CohortSettings(subjects=data.subjects, visits=data.visits, spacing=data.spacing,
+                                                         seed=data.seed), jobs=data.jobs)
+    source = Path(data.source)
+    if prepare.is_prepared(source):
+        return source
+    folder = workdir / f"prepared-{data.spacing:g}mm"
+    if prepare.is_prepared(folder):
+        made_from = json.loads((folder / "prepared.json").read_text())["source"]
+        if made_from != source.resolve().name:
+            raise MedFuseError(f"{folder} was prepared from {made_from}, not from {source.name}: choose another --workdir")
+        return folder
+    logging.info("preparing %s at %g mm in %s", source, data.spacing, folder)
+    return prepare.prepare(source, folder, data.spacing, jobs=data.jobs or 1)
+
+
+def words(config: ConfigDict, folder: Path) -> Any:
+    """The family's tokenizer: built once, before the alignment is trained, and kept beside it."""
+    if config.stage == "autoencoder":
+        return None
+    home = folder if config.stage == "alignment" else Path(config.borrow["alignment"] or folder.parent / "alignment")
+    if (home / TOKENIZER).exists():
+        return tokens.load(home / TOKENIZER)
+    if config.stage != "alignment":
+        raise MedFuseError(f"{home / TOKENIZER} is missing: train the alignment again")
+    tokenizer = tokens.build(config.text.vocabulary)
+    if sharding.chief():
+        home.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(home / TOKENIZER)
+    return tokenizer
+
+
+def represent(stage: Stage, cohort: Cohort, name: str, batch: int = 4) -> dict[str, np.ndarray]:
+    """What the borrowed weights say of every study, computed once and kept in memory as float16."""
+    say = jax.jit(stage.represent)
+    rows, said = np.arange(len(cohort.studies)), {}
+    for start in tqdm(range(0, len(rows), batch), desc=f"{name}: latents of {len(rows)} studies", unit="batch", leave=False):
+        chosen = rows[start:start + batch]
+        filled = np.concatenate([chosen, np.repeat(chosen[:1], batch - len(chosen))])
+        values = say(stage.frozen, {key: value for key, value in cohort.seen(filled).items() if key in ("volume", "present")})
+        for key, value in values.items():
+            said.setdefault(key, []).append(np.asarray(value, np.float16)[:len(chosen)])
+    return {key: np.concatenate(values) for key, values in said.items()}
+
+
+def load(workdir: str | Path) -> dict[str, Borrowed]:
+    """Every finished stage of a workdir; MedFuseError when there is none."""
+    workdir = Path(workdir)
+    there = [name for name in STAGES if finished(workdir / name)]
+    if not there:
+        raise MedFuseError(f"{workdir}: no trained model here: run `python launch/train.py --config=configs/ldm.py --workdir={workdir}`")
+    return {name: borrow(workdir / name) for name in there}

@@ -1,0 +1,205 @@
+"""Pictures that people look at: the preview of a study and the curve of a report, as PNG on a dark sheet."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from medfuse_jax import planes
+from medfuse_jax.data import definitions
+from medfuse_jax.data.findings import ATROPHY, Findings
+
+NOTICE = "SYNTHETIC - research only"
+SIDES = "radiological view: the person's right is on the left"
+INK, QUIET, SHEET, TILE, WARNING = "#e8eaf0", "#8b93a7", "#0d1017", "#000000", "#ffb454"
+LINES = ("#5cc8ff", "#ffb454", "#7fd962", "#ff7a93", "#c79bff", "#f2e34c", "#5ad1b3", "#b0b8c8")
+LEGEND = {"cortex": "cerebral_cortex", "ventricles": "lateral_ventricle", "thalamus": "thalamus", "caudate": "caudate",
+          "putamen": "putamen", "pallidum": "pallidum", "hippocampus": "hippocampus", "brainstem": "brainstem",
+          "cerebellum": "cerebellum_cortex"}
+
+slices = planes.slices        # the same page as bare pixels, for TensorBoard
+
+
+def preview(volumes: Mapping[str, np.ndarray], path: str | Path, *, spacing: definitions.Spacing,
+            structures: np.ndarray | None = None, lesions: np.ndarray | None = None, title: str = "",
+            findings: Findings | None = None, synthetic: bool = True) -> Path:
+    """A study on one page: each contrast and its labels in three planes, what was asked and what was measured.
+
+    volumes: contrast -> x y z. structures: x y z classes. lesions: x y z, bool or fraction of the voxel.
+    title: the sentence. synthetic: prints the notice, on the sheet and in the file's description.
+    """
+    shown = planes.study(volumes, spacing, structures, lesions)
+    rows = [*shown.volumes, *([planes.label_row(shown)] if shown.labelled else [])]
+    page = Sheet(shown, len(rows), title, summary(findings) if findings else [], synthetic)
+    for row, name in enumerate(rows):
+        for column, plane in enumerate(planes.PLANES):
+            axes = page.tile(row, column)
+            draw(axes, shown, name if name in shown.volumes else next(iter(shown.volumes)), plane)
+            if name not in shown.volumes:
+                paint(axes, shown, plane)
+            page.dress(axes, plane, shown.sides(plane), name, row, column)
+    return write(page.figure, path, 120, synthetic)
+
+
+def draw(axes: Axes, shown: planes.Study, name: str, plane: planes.Plane) -> None:
+    """One slice of one contrast, in mm from its lower left corner."""
+    width, height = shown.sides(plane)
+    picture = planes.cut(shown.volumes[name], plane, shown.cuts[plane.normal])
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=shown.windows[name], interpolation="bicubic",
+                extent=(0, width, 0, height))
+
+
+def paint(axes: Axes, shown: planes.Study, plane: planes.Plane, pixel_mm: float = 0.5) -> None:
+    """Structures in colour and the lesions' outline, over a slice."""
+    at, factors = shown.cuts[plane.normal], planes.factors(shown, plane, pixel_mm)
+    width, height = shown.sides(plane)
+    if shown.structures is not None:
+        colours = planes.painted(planes.cut(shown.structures, plane, at), factors)
+        axes.imshow(colours, interpolation="bilinear", extent=(0, width, 0, height))
+    if shown.lesions is not None:
+        inside = planes.enlarged(planes.cut(shown.lesions, plane, at), factors)
+        if inside.max() > 0.5 > inside.min():
+            down, across = inside.shape
+            x = (np.arange(across) + 0.5) * width / across
+            y = height - (np.arange(down) + 0.5) * height / down
+            axes.contourf(x, y, inside, levels=[0.5, 2.0], colors=[planes.LESION], alpha=0.45)
+            axes.contour(x, y, inside, levels=[0.5], colors=[planes.LESION], linewidths=1.2)
+
+
+def summary(findings: Findings) -> list[str]:
+    """What was measured, in lines for under a picture."""
+    places = ", ".join(f"{load.count} {region.replace('_', ' ')}"
+                       for region, load in findings.lesions_by_region.items() if load.count)
+    noun = "lesion" if findings.lesion_count == 1 else "lesions"
+    lesions = f"measured: {findings.lesion_count} {noun}, {findings.lesion_volume_ml:.1f} ml"
+    lines = [f"{lesions} ({places})" if places else lesions]
+    if findings.deviation_percent:
+        volumes = ", ".join(f"{name.replace('_', ' ')} {findings.deviation_percent[name]:+.0f} %" for name in ATROPHY)
+        lines.append(f"against expected: {volumes}; parenchymal fraction {findings.brain_parenchymal_fraction:.3f}")
+    return [line.replace("-", "\N{MINUS SIGN}") for line in lines]
+
+
+def balanced(letters: int, most: int) -> int:
+    """The width at which a text of so many letters fills its lines evenly, none longer than `most`."""
+    lines = max(-(-letters // most), 1)
+    return most if lines == 1 else min(most, letters // lines + 12)
+
+
+class Sheet:
+    """A dark page of tiles, all on one scale in mm, with words above and below; places are mm from the lower left."""
+
+    gap, margin, inches = 3.0, 9.0, 10.0
+
+    def __init__(self, shown: planes.Study, rows: int, title: str, below: list[str], synthetic: bool):
+        self.widths = [shown.sides(plane)[0] for plane in planes.PLANES]
+        self.height = max(shown.sides(plane)[1] for plane in planes.PLANES)
+        self.across = sum(self.widths) + 2 * self.gap + 2 * self.margin
+        word = self.across / 57.0                      # the height of a line: words keep their size on any head
+        above = wrap(title, balanced(len(title), 98))[:3]
+        below = [part for line in below for part in wrap(line, 136)]
+        self.legend = shown.structures is not None
+        self.top = (2.4 + 1.6 * len(above)) * word
+        bottom = (2.9 + 1.5 * len(below) + 1.7 * self.legend) * word
+        self.down = self.top + rows * self.height + (rows - 1) * self.gap + bottom
+        self.figure = Figure(figsize=(self.inches, self.inches * self.down / self.across), facecolor=SHEET)
+        for line, text in enumerate(above):
+            self.write(self.margin, self.down - (1.5 + 1.6 * line) * word, text, fontsize=12, weight="bold", color=INK)
+        for line, text in enumerate(below):
+            height = (1.3 + 1.5 * (len(below) - line)) * word
+            self.write(self.margin, height, text, fontsize=9.5, color=QUIET if line else INK)
+        grid = " x ".join(f"{side:g}" for side in (shown.spacing if np.ptp(shown.spacing) else shown.spacing[:1]))
+        self.write(self.margin, 1.2 * word, f"{SIDES}; {grid} mm grid", fontsize=8.5, color=QUIET)
+        if self.legend:
+            self.name_colours(bottom - 1.1 * word)
+        if synthetic:
+            right = self.across - self.margin
+            self.write(right, 1.2 * word, NOTICE, fontsize=10, weight="bold", color=WARNING, ha="right")
+
+    def write(self, x: float, y: float, text: str, **style) -> None:
+        """Words at a place."""
+        self.figure.text(x / self.across, y / self.down, text, parse_math=False, va="center", **style)
+
+    def left(self, column: int) -> float:
+        """The left edge of a column."""
+        return self.margin + sum(self.widths[:column]) + column * self.gap
+
+    def tile(self, row: int, column: int) -> Axes:
+        """A black tile without ticks."""
+        low = self.down - self.top - (row + 1) * self.height - row * self.gap
+        axes = self.figure.add_axes((self.left(column) / self.across, low / self.down,
+                                     self.widths[column] / self.across, self.height / self.down), facecolor=TILE)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        return axes
+
+    def dress(self, axes: Axes, plane: planes.Plane, sides: tuple[float, float], name: str,
+              row: int, column: int) -> None:
+        """Centre the slice in its tile and write the sides' letters, the row's and the column's name, the legend."""
+        middle = sides[1] / 2
+        axes.set(xlim=(0, sides[0]), ylim=(middle - self.height / 2, middle + self.height / 2), aspect="auto")
+        words = {"transform": axes.transAxes, "parse_math": False}
+        for place, letter, side in zip((0.02, 0.98), plane.sides, ("left", "right"), strict=True):
+            axes.text(place, 0.5, letter, color=QUIET, fontsize=9.5, va="center", ha=side, **words)
+        if column == 0:
+            axes.text(0.03, 0.97, name, color=INK, fontsize=11, weight="bold", va="top", **words)
+        if row == 0:
+            self.write(self.left(column) + self.widths[column] / 2, self.down - self.top + self.across / 95, plane.name,
+                       fontsize=10, color=QUIET, ha="center")
+
+    def name_colours(self, height: float) -> None:
+        """The colours' names, each in its colour, in one line under the tiles."""
+        entries = [*LEGEND.items(), ("lesion", "")]
+        step = (self.across - 2 * self.margin) / len(entries)
+        for place, (word, structure) in enumerate(entries):
+            colour = planes.COLOURS.get(structure, planes.LESION)
+            self.write(self.margin + step * (place + 0.5), height, word, fontsize=8.5, weight="bold", color=colour,
+                       ha="center")
+
+
+def curve(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path, *, title: str = "", x_label: str = "",
+          y_label: str = "", bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+          log_y: bool = False) -> Path:
+    """Lines over one axis, name -> (x, y), each named at its end; bands: name -> (low, high) around that line."""
+    figure = Figure(figsize=(8.0, 4.6), facecolor=SHEET)
+    axes = figure.add_axes((0.10, 0.14, 0.70, 0.70), facecolor=SHEET)
+    ends = []
+    for colour, (name, (x, y)) in zip(cycle(LINES), lines.items(), strict=False):
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        axes.plot(x, y, color=colour, lw=2.0, solid_capstyle="round", marker="o" if len(x) < 12 else None, ms=4)
+        if bands and name in bands:
+            axes.fill_between(x, *bands[name], color=colour, alpha=0.18, lw=0)
+        if np.isfinite(y).any():
+            ends.append((float(y[np.isfinite(y)][-1]), name, colour))
+    if log_y:
+        axes.set_yscale("log")
+    axes.grid(True, color=INK, alpha=0.08, lw=0.8)
+    axes.tick_params(which="both", colors=QUIET, labelsize=9, length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(x_label, color=QUIET, fontsize=10, parse_math=False)
+    axes.set_ylabel(y_label, color=QUIET, fontsize=10, parse_math=False)
+    figure.text(0.10, 0.91, title, color=INK, fontsize=13, weight="bold", parse_math=False)
+    name_ends(axes, ends)
+    return write(figure, path, 150, synthetic=False)
+
+
+def name_ends(axes: Axes, ends: list[tuple[float, str, str]], room: float = 0.06) -> None:
+    """Write each line's name beside its last value, from below upwards, pushed apart where they would touch."""
+    lowest = -np.inf
+    for value, name, colour in sorted(ends):
+        corner = axes.transData.transform((axes.get_xlim()[0], value))
+        lowest = max(float(axes.transAxes.inverted().transform(corner)[1]), lowest + room)
+        axes.text(1.02, lowest, name, transform=axes.transAxes, color=colour, fontsize=10, weight="bold", va="center",
+                  parse_math=False)
+
+
+def write(figure: Figure, path: str | Path, dpi: int, synthetic: bool) -> Path:
+    """Save as PNG; what is synthetic says so inside the file too."""
+    path = Path(path)
+    told = {"Description": f"{NOTICE}, medfuse_jax"} if synthetic else {}
+    figure.savefig(path, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata=told)
+    return path

@@ -1,0 +1,87 @@
+"""3D KL autoencoder: any subset of contrasts in, all contrasts and label logits out, from one latent (f = 4)."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Float, Int
+
+from medfuse_jax.axes import Array, LabelLogits, Latent, Present, Volume
+from medfuse_jax.models.blocks import GroupNorm, Residual, haar, join, places, unhaar, waves
+from medfuse_jax.models.place import constrain
+
+
+class Decoded(NamedTuple):
+    """What a latent says: contrasts, structure logits (softmax over k) and the lesion logit (sigmoid)."""
+
+    volume: Volume
+    structures: LabelLogits
+    lesion: Float[Array, "b d h w"]
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder around a Haar wavelet, which replaces the full-resolution convolutions of its peers.
+
+    widths: channels at 1/2 and at 1/4 of the grid. encoder_blocks, decoder_blocks: residual blocks there. The decoder is
+    told where each latent lies in the standard box, since left and right, and much of what a structure is, is a matter of place.
+    """
+
+    contrasts: int
+    classes: int
+    features: int = 8
+    widths: tuple[int, ...] = (16, 48)
+    encoder_blocks: tuple[int, ...] = (0, 2)
+    decoder_blocks: tuple[int, ...] = (1, 2)
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        half, quarter = self.widths
+        self.read = nn.Dense(half, dtype=self.dtype)
+        self.encoder_half = [Residual(half, self.dtype) for _ in range(self.encoder_blocks[0])]
+        self.reduce = nn.Dense(quarter, dtype=self.dtype)
+        self.encoder_quarter = [Residual(quarter, self.dtype) for _ in range(self.encoder_blocks[1])]
+        self.encoder_norm = GroupNorm()
+        self.moments = nn.Dense(2 * self.features, dtype=jnp.float32)
+        self.enlarge = nn.Dense(quarter, dtype=self.dtype)
+        self.position = nn.Dense(quarter, dtype=self.dtype)
+        self.decoder_quarter = [Residual(quarter, self.dtype) for _ in range(self.decoder_blocks[1])]
+        self.expand = nn.Dense(8 * half, dtype=self.dtype)
+        self.decoder_half = [Residual(half, self.dtype) for _ in range(self.decoder_blocks[0])]
+        self.decoder_norm = GroupNorm()
+        self.contrast_head = nn.Dense(8 * (self.contrasts + 1), dtype=jnp.float32)      # and the lesion logit
+        self.structure_head = nn.Dense(8 * self.classes, dtype=jnp.float32)
+
+    def encode(self, volume: Volume, present: Present) -> tuple[Latent, Latent]:
+        """Mean and log variance of the latent; contrasts that are not present are not seen."""
+        shown = haar(volume * present[:, None, None, None, :])
+        flags = jnp.broadcast_to(present[:, None, None, None, :], (*shown.shape[:4], self.contrasts))
+        x = self.read(constrain(jnp.concatenate([shown, flags], axis=-1).astype(self.dtype), "b z y x f"))
+        for block in self.encoder_half:
+            x = block(x)
+        x = self.reduce(haar(x))
+        for block in self.encoder_quarter:
+            x = block(x)
+        mean, log_variance = jnp.split(self.moments(nn.silu(self.encoder_norm(x)).astype(jnp.float32)), 2, axis=-1)
+        return mean, jnp.clip(log_variance, -12.0, 4.0)
+
+    def decode(self, latent: Latent, planes: Int[Array, "p"] | None = None) -> Decoded:
+        """All contrasts and labels of a latent.
+
+        planes: depths at 1/2 of the grid (two slices each) for which structure logits are wanted; all when None. Label logits
+        are most of the memory traffic of a training step, and a few planes, drawn anew each time, teach as well.
+        """
+        code = waves(places(latent.shape[1:4]).reshape(-1, 3), 48).reshape(1, *latent.shape[1:4], 48)
+        x = self.enlarge(latent.astype(self.dtype)) + self.position(code.astype(self.dtype))
+        for block in self.decoder_quarter:
+            x = block(constrain(x, "b z y x f"))
+        x = unhaar(self.expand(x))
+        for block in self.decoder_half:
+            x = block(x)
+        x = nn.silu(self.decoder_norm(x)).astype(jnp.float32)
+        seen = constrain(unhaar(self.contrast_head(x)), "b d h w c")
+        named = join(self.structure_head(x if planes is None else x[:, planes]))
+        return Decoded(seen[..., :-1], named, seen[..., -1])
+
+    def __call__(self, volume: Volume, present: Present) -> Decoded:
+        """Decode the mean of the latent."""
+        return self.decode(self.encode(volume, present)[0])

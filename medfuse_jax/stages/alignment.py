@@ -1,0 +1,88 @@
+"""Alignment: sentences and latents meet in one space."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medfuse_jax.data import tokens
+from medfuse_jax.methods import losses
+from medfuse_jax.metrics import retrieval
+from medfuse_jax.models.alignment import Aligned, Alignment
+from medfuse_jax.models.initialise import initialise
+from medfuse_jax.models.text import Text
+from medfuse_jax.stages import autoencoder
+from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
+
+READS = ("latent", "text")
+
+
+def network(config: Any) -> Alignment:
+    """The two towers of a config."""
+    return Alignment(config.text.vocabulary, config.text.length, len(tokens.FACTS) if config.text.facts else 0,
+                     dtype=jnp.dtype(config.dtype), **config.model)
+
+
+def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
+    """The alignment's stage on a borrowed autoencoder."""
+    model, base = network(config), borrowed["autoencoder"]
+
+    def init(seed: int) -> Params:
+        shape = tuple(int(round(side / config.data.spacing / 4)) for side in (192, 224, 192))
+        length = config.text.length
+        return initialise(model, seed, np.zeros((1, *shape, base.config.model.features), np.float32), np.zeros((1, length), np.int32),
+                          np.ones((1, length), bool), np.zeros((1, len(tokens.FACTS), 3), np.float32))
+
+    def align(params: Params, batch: Batch) -> Aligned:
+        return model.apply({"params": params}, batch["latent"], batch["words"], batch["words_mask"], batch["facts"])
+
+    def judge(params: Params, batch: Batch) -> Values:
+        aligned = align(params, batch)
+        same = jnp.all(batch["facts"][:, None] == batch["facts"][None], axis=(2, 3))
+        if config.loss.kind == "siglip":
+            each = losses.siglip(aligned.image, aligned.text, aligned.scale, aligned.offset)
+        else:
+            each = losses.infonce(aligned.image, aligned.text, aligned.scale, same)
+        false = jnp.sum(same, axis=1).astype(jnp.float32) - 1.0
+        return {"contrastive": each, "temperature": jnp.broadcast_to(1 / aligned.scale, each.shape), "duplicates": false}
+
+    def loss(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Values]:
+        """Each image finds its sentence among those of the global batch, and the other way round."""
+        values = judge(params, batch)
+        return jnp.mean(values["contrastive"]), values
+
+    def evaluate(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> Values:
+        return {"contrastive": judge(params, batch)["contrastive"]}
+
+    def retrieve(params: Params, frozen: Frozen, data: Any) -> Values:
+        """Recall at 1, 5, 10 both ways over all held-out pairs, with chance beside it."""
+        aligned = jax.jit(lambda p, batch: align(p, batch)[:2])
+        images, texts, facts = [], [], []
+        for batch in data.valid(config.batch):
+            image, text = aligned(params, {name: batch[name] for name in ("latent", "words", "words_mask", "facts")})
+            real = batch["weight"] > 0
+            images.append(np.asarray(image)[real]), texts.append(np.asarray(text)[real]), facts.append(batch["facts"][real])
+        facts = np.concatenate(facts)
+        identities = np.unique(facts.reshape(len(facts), -1), axis=0, return_inverse=True)[1].reshape(-1)
+        similarity = np.concatenate(images) @ np.concatenate(texts).T
+        values: dict[str, float] = {}
+        for k in (1, 5, 10):
+            values[f"image_to_text_r@{k}"] = retrieval.recall_at(similarity, identities, k)
+            values[f"text_to_image_r@{k}"] = retrieval.recall_at(similarity.T, identities, k)
+            values[f"chance_r@{k}"] = retrieval.chance_at(identities, k)
+        return values
+
+    return Stage("alignment", init, loss, evaluate, probes={"retrieval": retrieve},
+                 frozen={"autoencoder": base.params}, represent=autoencoder.represent(base))
+
+
+def reader(borrowed: Borrowed) -> Any:
+    """(alignment params, words, mask, facts) -> Text, for borrowers."""
+    model = network(borrowed.config)
+
+    def read(params: Params, words: jax.Array, mask: jax.Array, facts: jax.Array) -> Text:
+        return model.apply({"params": params}, words, mask, facts, method="read")
+
+    return read

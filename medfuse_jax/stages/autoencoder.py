@@ -1,0 +1,176 @@
+"""Autoencoder: contrasts to latent to contrasts and labels. Everything else is built on its latent."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medfuse_jax.data import labels
+from medfuse_jax.methods import losses
+from medfuse_jax.metrics import image
+from medfuse_jax.models.autoencoder import Autoencoder
+from medfuse_jax.models.initialise import initialise
+from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
+
+READS = ("image", "clean")
+
+# The subsets of contrasts (FLAIR, T1w, T2w, after gadolinium) under which a reference scan may come.
+PARTIAL = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
+
+JUDGED = {name: np.array([k for k, structure in enumerate(labels.STRUCTURES) if structure.name.startswith(name)])
+          for name in ("thalamus", "caudate", "putamen", "hippocampus", "lateral_ventricle", "cerebral_cortex")}
+
+
+def network(config: Any) -> Autoencoder:
+    """The network of a config."""
+    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), dtype=jnp.dtype(config.dtype), **config.model)
+
+
+def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
+    """The autoencoder's stage; it borrows nothing."""
+    model, weights = network(config), config.loss
+
+    def init(seed: int) -> Params:
+        shape = tuple(int(round(side / config.data.spacing)) for side in (192, 224, 192))
+        return initialise(model, seed, np.zeros((1, *shape, len(labels.CONTRASTS)), np.float32),
+                          np.ones((1, len(labels.CONTRASTS)), np.float32))
+
+    def loss(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Values]:
+        """Contrasts, structures and lesions from a latent that was told some of the contrasts."""
+        hide, draw, choose = jax.random.split(key, 3)
+        volume, present, lesion = batch["volume"], batch["present"], batch["lesion"]
+        average, log_variance = model.apply({"params": params}, volume, forget(hide, present, weights.forget_contrast), method="encode")
+        latent = average + jnp.exp(0.5 * log_variance) * jax.random.normal(draw, average.shape)
+        planes = judged_planes(choose, volume.shape[1] // 2, weights.planes)
+        said = model.apply({"params": params}, latent, planes, method="decode")
+
+        brain = jnp.any(volume > 0, axis=-1).astype(jnp.float32)
+        inside = 0.2 + brain * (1.0 + weights.lesion * lesion)
+        weight = inside[..., None] * present[:, None, None, None, :]
+        slices = (2 * planes[:, None] + jnp.arange(2)).reshape(-1)
+        each = dict(
+            absolute=losses.mean(jnp.abs(said.volume - volume), weight),
+            squared=losses.mean(jnp.square(said.volume - volume), weight),
+            gradient=losses.gradient(said.volume, volume, weight),
+            structures=batch["structures_known"] * losses.cross_entropy(said.structures, batch["structures"][:, slices],
+                                                                        0.2 + brain[:, slices]),
+            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion, 0.05 + brain),
+            divergence=losses.divergence(average, log_variance),
+        )
+        total = (each["absolute"] + 2.0 * each["squared"] + weights.gradient * each["gradient"] + weights.structures * each["structures"]
+                 + weights.lesions * each["lesions"] + weights.divergence * each["divergence"])
+        return jnp.mean(total), each
+
+    def evaluate(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> Values:
+        """All contrasts given: how near is the reconstruction; FLAIR alone: what can be made of it."""
+        said = model.apply({"params": params}, batch["volume"], batch["present"])
+        alone = model.apply({"params": params}, batch["volume"], batch["present"] * PARTIAL[1])
+        lesion, known = batch["lesion"] > 0.5, batch["structures_known"]
+        some = jnp.any(lesion, axis=(1, 2, 3)).astype(jnp.float32)
+        values = dict(
+            psnr=psnr(batch["volume"], said.volume, batch["present"]),
+            psnr_clean=psnr(batch["clean"], said.volume, batch["present"]),
+            psnr_from_flair=psnr(batch["volume"], alone.volume, batch["present"]),
+            lesion_psnr=(psnr(batch["volume"], said.volume, batch["present"], lesion), some),
+            lesion_dice=(dice(lesion, said.lesion > 0), some * batch["lesions_known"]),
+        )
+        named = jnp.argmax(said.structures, axis=-1)
+        for name, classes in JUDGED.items():
+            values[f"dice_{name}"] = dice(jnp.isin(batch["structures"], classes), jnp.isin(named, classes)), known
+        return values
+
+    def reconstruction(params: Params, frozen: Frozen, data: Any) -> Values:
+        """SSIM of the first held-out batch, and its slices beside the reconstruction."""
+        batch = next(iter(data.valid(config.batch)))
+        said = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present).volume)(
+            params, batch["volume"], batch["present"])
+        said, real = np.asarray(said), batch["weight"] > 0
+        scores = [image.ssim(batch["clean"][i, ..., c], said[i, ..., c], mask=batch["clean"][i, ..., c] > 0,
+                             data_range=float(batch["clean"][i, ..., c].max()))
+                  for i in np.flatnonzero(real) for c in np.flatnonzero(batch["present"][i])]
+        middle = batch["volume"].shape[1] // 2
+        picture = np.concatenate([batch["volume"][0, middle, ::-1, :, 0], said[0, middle, ::-1, :, 0]], axis=1)
+        return {"ssim": float(np.mean(scores)), "slice": np.clip(np.repeat(picture[..., None] / 2.0, 3, axis=-1), 0, 1)}
+
+    def conclude(params: Params, frozen: Frozen, data: Any) -> Values:
+        """Mean and deviation of each latent feature over the training set, by which borrowers normalise; contrasts seen."""
+        encode = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present, method="encode")[0])
+        first, second, count, contrasts = 0.0, 0.0, 0, np.zeros(len(labels.CONTRASTS))
+        for batch in data.valid(config.batch, split="train"):
+            latent = np.asarray(encode(params, batch["volume"], batch["present"]), np.float64)[batch["weight"] > 0]
+            flat = latent.reshape(-1, latent.shape[-1])
+            contrasts = np.maximum(contrasts, batch["present"].max(axis=0))
+            first, second, count = first + flat.sum(0), second + np.square(flat).sum(0), count + len(flat)
+        mean = first / count
+        deviation = np.sqrt(np.maximum(second / count - mean**2, 1e-8))
+        return {"latent_mean": mean.tolist(), "latent_deviation": deviation.tolist(),
+                "contrasts": [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]}
+
+    return Stage("autoencoder", init, loss, evaluate, probes={"reconstruction": reconstruction}, conclude=conclude)
+
+
+def forget(key: jax.Array, present: jax.Array, share: float) -> jax.Array:
+    """`present` with some contrasts hidden in `share` of the examples; at least one that exists stays."""
+    some, which, keep = jax.random.split(key, 3)
+    hidden = jax.random.bernoulli(some, share, (len(present), 1)) & jax.random.bernoulli(which, 0.5, present.shape)
+    last = jax.nn.one_hot(jnp.argmax(jax.random.uniform(keep, present.shape) * present, axis=-1), present.shape[-1])
+    return present * jnp.maximum(1.0 - hidden, last)
+
+
+def judged_planes(key: jax.Array, available: int, count: int) -> jax.Array:
+    """Which pairs of slices have their structures judged: one in each of `count` equal parts; all when count is 0."""
+    if not 0 < count < available:
+        return jnp.arange(available)
+    edges = jnp.linspace(0, available, count + 1)
+    return jnp.floor(edges[:-1] + jax.random.uniform(key, (count,)) * (edges[1:] - edges[:-1])).astype(jnp.int32)
+
+
+def psnr(reference: jax.Array, said: jax.Array, present: jax.Array, place: jax.Array | None = None) -> jax.Array:
+    """PSNR in dB inside the brain (or inside `place`), mean over the contrasts that are present.
+
+    Range: the largest value of the reference inside the brain, contrast by contrast.
+    """
+    brain = jnp.any(reference > 0, axis=-1)
+    weight = (brain if place is None else brain & place)[..., None].astype(jnp.float32)
+    error = jnp.sum(weight * jnp.square(reference - said), axis=(1, 2, 3)) / jnp.maximum(jnp.sum(weight, axis=(1, 2, 3)), 1.0)
+    peak = jnp.max(reference, axis=(1, 2, 3))
+    decibel = 10.0 * jnp.log10(jnp.maximum(jnp.square(peak), 1e-6) / jnp.maximum(error, 1e-10))
+    return jnp.sum(decibel * present, axis=-1) / jnp.sum(present, axis=-1)
+
+
+def dice(truth: jax.Array, said: jax.Array) -> jax.Array:
+    """Dice per example (0 to 1, higher is better); 1 where neither has anything."""
+    both, total = jnp.sum(truth & said, axis=(1, 2, 3)), jnp.sum(truth, axis=(1, 2, 3)) + jnp.sum(said, axis=(1, 2, 3))
+    return jnp.where(total > 0, 2.0 * both / jnp.maximum(total, 1), 1.0)
+
+
+def normal(borrowed: Borrowed) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of the latent's features: borrowers see (latent - mean) / deviation."""
+    return (np.array(borrowed.statistics["latent_mean"], np.float32), np.array(borrowed.statistics["latent_deviation"], np.float32))
+
+
+def represent(borrowed: Borrowed) -> Callable[[Frozen, Batch], Values]:
+    """What a borrowed autoencoder says of a study: the normalised latent of all its contrasts, and of each subset in PARTIAL.
+
+    latent: b z y x f;  partial: b, subsets, z y x f. A subset of which a study has nothing is replaced by all it has.
+    """
+    model, (mean, deviation) = network(borrowed.config), normal(borrowed)
+
+    def say(frozen: Frozen, batch: Batch) -> Values:
+        def encode(present: jax.Array) -> jax.Array:
+            return (model.apply({"params": frozen["autoencoder"]}, batch["volume"], present, method="encode")[0] - mean) / deviation
+
+        every = [batch["present"] * subset for subset in PARTIAL]
+        every = [jnp.where(jnp.sum(some, axis=-1, keepdims=True) > 0, some, batch["present"]) for some in every]
+        partial = jnp.stack([encode(some) for some in every], axis=1)
+        return {"latent": partial[:, 0], "partial": partial}
+
+    return say
+
+
+def decoder(borrowed: Borrowed) -> Callable[[Params, jax.Array], Any]:
+    """(autoencoder params, normalised latent) -> Decoded."""
+    model, (mean, deviation) = network(borrowed.config), normal(borrowed)
+    return lambda params, latent: model.apply({"params": params}, latent * deviation + mean, method="decode")

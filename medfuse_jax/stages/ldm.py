@@ -1,0 +1,188 @@
+"""Latent diffusion: noise becomes a latent, told by a sentence and shown an image, each with its own weight."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from medfuse_jax.data import definitions, labels, language, tokens
+from medfuse_jax.methods import diffusion, guidance, losses, sampler
+from medfuse_jax.metrics import biomarkers, interval
+from medfuse_jax.models.blocks import places
+from medfuse_jax.models.denoiser import Denoiser, Image
+from medfuse_jax.models.initialise import initialise
+from medfuse_jax.models.text import Text
+from medfuse_jax.stages import alignment, autoencoder
+from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
+
+READS = ("latent", "reference", "text")
+
+# What a trained model must obey, asked at the end of training with the same seeds for both prompts.
+CONTRASTED = (
+    ("lesion_volume_ml", "heavy lesion load", "no lesions"),
+    ("thalamus_ml", "severe thalamic atrophy", "no thalamic atrophy"),
+)
+ASKED = {"tiny": 2}        # samples for each of these prompts; elsewhere:
+SAMPLES = 16
+
+
+def network(config: Any, features: int) -> Denoiser:
+    """The denoiser of a config for a latent with so many features."""
+    return Denoiser(features, dtype=jnp.dtype(config.dtype), remat=config.remat, **config.model)
+
+
+def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
+    """The denoiser's stage on a borrowed autoencoder and text tower."""
+    base, features = borrowed["autoencoder"], borrowed["autoencoder"].config.model.features
+    model, read = network(config, features), alignment.reader(borrowed["alignment"])
+    prediction, condition = config.process.prediction, config.condition
+
+    def init(seed: int) -> Params:
+        shape = tuple(int(round(side / config.data.spacing / 4)) for side in (192, 224, 192))
+        latent, one = np.zeros((1, *shape, features), np.float32), np.ones(1, np.float32)
+        text = Text(*(np.zeros((1, 2, borrowed["alignment"].config.model.width), np.float32), np.ones((1, 2), bool),
+                      np.zeros((1, borrowed["alignment"].config.model.width), np.float32)))
+        return initialise(model, seed, latent, one, text, Image(latent, latent[..., :1], one, one), one, one)
+
+    def text_of(frozen: Frozen, batch: Batch) -> Text:
+        return read(frozen["alignment"], batch["words"], batch["words_mask"], batch["facts"])
+
+    def image_of(batch: Batch, key: jax.Array, masked: float) -> Image:
+        """The reference; in a share `masked` of the rows, and where there is no other visit, the scan itself with a hole."""
+        which, where = jax.random.split(key)
+        latent = batch["latent"]
+        same = jnp.maximum(batch["reference_same"], jax.random.bernoulli(which, masked, (len(latent),)))
+        known = jnp.where(wide(same) > 0, 1.0 - hole(where, latent), 1.0)
+        return Image(jnp.where(wide(same) > 0, latent, batch["reference"]), known, same, (1.0 - same) * batch["reference_years"])
+
+    def errors(params: Params, batch: Batch, key: jax.Array, text: Text, image: Image, told: jax.Array, shown: jax.Array) -> jax.Array:
+        at, drawn = jax.random.split(key)
+        latent = batch["latent"]
+        tau = diffusion.levels(at, len(latent), config.process.levels)
+        noise = jax.random.normal(drawn, latent.shape)
+        said = model.apply({"params": params}, diffusion.noised(latent, noise, tau, prediction), tau, text, image, told, shown)
+        return losses.squared(said, diffusion.target(latent, noise, tau, prediction))
+
+    def loss(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Values]:
+        """The velocity (or noise) of a noised latent; each modality is forgotten by itself, so all subsets are trained."""
+        level, forget_text, forget_image, show = jax.random.split(key, 4)
+        told = jax.random.bernoulli(forget_text, 1.0 - condition.forget_text, (len(batch["latent"]),)).astype(jnp.float32)
+        shown = jax.random.bernoulli(forget_image, 1.0 - condition.forget_image, told.shape).astype(jnp.float32)
+        each = errors(params, batch, level, text_of(frozen, batch), image_of(batch, show, condition.masked), told, shown)
+        return jnp.mean(each), {"denoise": each}
+
+    def evaluate(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> Values:
+        """The same noise and levels judged with each subset of conditions, and with the sentence of another patient."""
+        level, show = jax.random.split(key)
+        text, image = text_of(frozen, batch), image_of(batch, show, 0.0)
+        other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text)
+        one, none = jnp.ones(len(batch["latent"])), jnp.zeros(len(batch["latent"]))
+        return {
+            "denoise": errors(params, batch, level, text, image, one, one),
+            "denoise_text": errors(params, batch, level, text, image, one, none),
+            "denoise_image": errors(params, batch, level, text, image, none, one),
+            "denoise_nothing": errors(params, batch, level, text, image, none, none),
+            "denoise_shuffled_text": errors(params, batch, level, other, image, one, none),
+        }
+
+    def obedience(params: Params, frozen: Frozen, data: Any) -> Values:
+        """Opposite sentences from the same seeds, measured on the decoded labels: difference and permutation p."""
+        draw, decode = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep")), jax.jit(decoding(borrowed))
+        count, values = ASKED.get(config.preset, SAMPLES), {}
+        shape = data.represented["latent"].shape[1:]
+        noise = jax.random.normal(jax.random.key(config.seed), (count, *shape))
+        weights = guidance.Weights(config.sampler.text_weight, 0.0).checked()
+        needed = guidance.required(weights.terms())
+        empty = Image(jnp.zeros_like(noise), jnp.zeros((*noise.shape[:4], 1)), jnp.zeros(count), jnp.zeros(count))
+        for measured, much, little in CONTRASTED:
+            found = []
+            for prompt in (much, little):
+                words, mask = data.tokenizer.encode([prompt] * count, data.length)
+                facts = np.stack([tokens.facts(language.parse(prompt).statement)] * count)
+                text = text_of(frozen, dict(words=words, words_mask=mask, facts=facts))
+                latent, _ = draw(params, noise, text, empty, weights, subsets=needed, steps=config.sampler.steps,
+                                 name=config.sampler.name)
+                found.append(measure(decode(frozen["autoencoder"], latent), config.data.spacing, measured))
+            name = measured.removesuffix("_ml")
+            values |= {f"obey_{name}/{much}": float(np.mean(found[0])), f"obey_{name}/{little}": float(np.mean(found[1])),
+                       f"obey_{name}/difference_ml": float(np.mean(found[0]) - np.mean(found[1])),
+                       f"obey_{name}/permutation_p": interval.permutation_p(*found, seed=config.seed)}
+        return values
+
+    return Stage("ldm", init, loss, evaluate, probes={"obedience": obedience},
+                 frozen={"autoencoder": base.params, "alignment": borrowed["alignment"].params}, represent=autoencoder.represent(base))
+
+
+def measure(decoded: Any, spacing: float, what: str) -> np.ndarray:
+    """Lesion volume or thalamus volume (ml) of each decoded example, from its hard labels."""
+    voxel = definitions.voxel_ml(spacing)
+    if what == "lesion_volume_ml":
+        return np.asarray(jnp.sum(lesions_of(decoded), axis=(1, 2, 3))) * voxel
+    named = np.asarray(jnp.argmax(decoded.structures, axis=-1))
+    return np.array([biomarkers.volume_ml(one, what.removesuffix("_ml"), spacing) for one in named])
+
+
+def lesions_of(decoded: Any) -> jax.Array:
+    """The hard lesion mask: probability above one half, inside the head."""
+    return (decoded.lesion > 0) & (jnp.argmax(decoded.structures, axis=-1) != labels.CLASS["background"])
+
+
+def hole(key: jax.Array, latent: jax.Array) -> jax.Array:
+    """A random box in each example, b z y x 1: between a fifth and all of each side."""
+    at, size = jax.random.split(key)
+    centre = jax.random.uniform(at, (len(latent), 1, 1, 1, 3), minval=-0.8, maxval=0.8)
+    half = jax.random.uniform(size, centre.shape, minval=0.2, maxval=1.0)
+    inside = jnp.abs(places(latent.shape[1:4])[None] - centre) <= half
+    return jnp.all(inside, axis=-1, keepdims=True).astype(latent.dtype)
+
+
+def wide(values: jax.Array) -> jax.Array:
+    """One number an example against a latent."""
+    return values[:, None, None, None, None]
+
+
+def decoding(borrowed: Mapping[str, Borrowed]) -> Callable[[Params, jax.Array], Any]:
+    """(autoencoder params, normalised latent) -> Decoded."""
+    return autoencoder.decoder(borrowed["autoencoder"])
+
+
+def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tuple[jax.Array, Any]]:
+    """A function that draws latents. Weights are traced: a sweep compiles once for each set of subsets.
+
+    (params, noise, text, image, weights, subsets, steps, name, keep) -> (latent, kept). `weights`: checked; `subsets`: those
+    to evaluate, in one batched call. keep=True (needs all four) also returns {"text", "image": t b shares,
+    "map_text", "map_image": t b z y x share of each place, "interaction": t b}.
+    """
+    model = network(config, borrowed["autoencoder"].config.model.features)
+    prediction = config.process.prediction
+
+    def draw(params: Params, noise: jax.Array, text: Text, image: Image, weights: guidance.Weights,
+             subsets: tuple[guidance.Subset, ...], steps: int, name: sampler.Name = "heun", keep: bool = False) -> tuple[jax.Array, Any]:
+        count, many, terms = len(noise), len(subsets), weights.terms()
+        told = jnp.repeat(jnp.array([float("text" in subset) for subset in subsets]), count)
+        shown = jnp.repeat(jnp.array([float("image" in subset) for subset in subsets]), count)
+        texts, images = (jax.tree.map(lambda x: jnp.concatenate([x] * many), some) for some in (text, image))
+
+        def field(x: jax.Array, tau: jax.Array) -> tuple[jax.Array, Any]:
+            levels = jnp.full((count * many,), tau)
+            stacked = jnp.concatenate([x] * many)
+            said = model.apply({"params": params}, stacked, levels, texts, images, told, shown)
+            flows = jnp.split(diffusion.velocity(said, stacked, levels, prediction), many)
+            predictions = dict(zip(subsets, flows, strict=True))
+            return guidance.fuse(predictions, terms), contributions(predictions, terms) if keep else None
+
+        return sampler.integrate(field, noise, sampler.times(steps), name)
+
+    return draw
+
+
+def contributions(predictions: Mapping[guidance.Subset, jax.Array], terms: Mapping[guidance.Subset, Any]) -> dict[str, jax.Array]:
+    """Shares of text and image in one step: whole, and at each place (the feature axis summed)."""
+    vectors = guidance.shapley(predictions, terms)
+    delta = sum(vectors.values())
+    total = jnp.maximum(jnp.sum(jnp.square(delta), axis=(1, 2, 3, 4)), 1e-12)
+    maps = {f"map_{name}": jnp.sum(phi * delta, axis=-1) / total[:, None, None, None] for name, phi in vectors.items()}
+    together = terms[guidance.BOTH] * guidance.moebius(predictions)[guidance.BOTH]
+    return guidance.shares(vectors) | maps | {"interaction": jnp.sum(together * delta, axis=(1, 2, 3, 4)) / total}

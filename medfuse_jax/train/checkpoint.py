@@ -1,0 +1,283 @@
+"""Checkpoints that survive what happens to them. The one file that knows orbax.
+
+WORKDIR/STAGE/checkpoints/N/{state, iterator, meta}: everything to go on after N updates, with a digest of every array.
+Steps that cannot be read, or whose digest differs, are moved to WORKDIR/STAGE/damaged/.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+import medfuse_jax
+from medfuse_jax.errors import MedFuseError
+from medfuse_jax.stages.stage import Frozen, Params, Stage
+from medfuse_jax.train import sharding
+from medfuse_jax.train.digest import differing, digests, digests_on_host, paths
+from medfuse_jax.train.state import State
+
+KEEP = 3
+FORMAT = 1
+# These may change between two runs of one training: how long, how often, on what, where from. What the data are and what
+# the borrowed weights are is compared by content (data.describe(), digest of stage.frozen), not by path.
+FREE = ("steps", "log_every", "evaluate_every", "checkpoint_every", "mesh", "preset", "borrow", "data.source", "data.jobs")
+# What a damaged folder makes of reading it: gone files, bad JSON, bad compression, other shapes.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, AssertionError)
+UNWRITABLE = (OSError, ValueError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What must be the same for a checkpoint to be gone on from."""
+
+    stage: str
+    config: Mapping[str, Any]
+    data: Mapping[str, Any]
+    frozen: str
+
+    def fields(self) -> dict[str, Any]:
+        """Dotted names and values, without those that are free."""
+        named = flat(self.config) | flat({"data.describe": self.data}) | {"borrowed weights": self.frozen}
+        return {name: value for name, value in named.items()
+                if not any(name == free or name.startswith(free + ".") for free in FREE)}
+
+    def hash(self) -> str:
+        """The fields in twelve letters."""
+        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def identity(stage: Stage, config: ConfigDict, data: Any, frozen: Frozen) -> Identity:
+    """Config, data and borrowed weights of a run. `frozen` lies on the devices."""
+    borrowed = hashlib.sha256(json.dumps(digests(frozen), sort_keys=True).encode()).hexdigest()[:12]
+    return Identity(stage.name, json.loads(json.dumps(config.to_dict())), json.loads(json.dumps(data.describe())), borrowed)
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested dictionaries under dotted names."""
+    if not isinstance(tree, Mapping):
+        return {prefix: tree}
+    return {name: leaf for key, each in tree.items() for name, leaf in flat(each, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def quiet(record: Any) -> bool:
+    """Filter of absl's logger: orbax tells of each step it takes, and shows tracebacks of what is said here in one line."""
+    return "/orbax/" not in record.pathname
+
+
+def code_version() -> str:
+    """Version of this package."""
+    return getattr(medfuse_jax, "__version__", "unreleased")
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps that lie in WORKDIR/STAGE, oldest first."""
+    return sorted(int(each.name) for each in (folder / "checkpoints").glob("*") if each.name.isdecimal())
+
+
+def latest(folder: str | Path) -> int | None:
+    """The newest step of WORKDIR/STAGE, readable or not."""
+    return next(reversed(steps_in(Path(folder))), None)
+
+
+class Checkpoints:
+    """The checkpoints of one run, written beside the training and verified when read."""
+
+    def __init__(self, folder: str | Path, identity: Identity | None = None, mesh: Mesh | None = None, reads_only: bool = False):
+        logging.get_absl_logger().addFilter(quiet)          # adding one filter twice changes nothing
+        self.folder, self.identity, self.mesh = Path(folder).absolute(), identity, mesh
+        options = ocp.CheckpointManagerOptions(read_only=True) if reads_only else ocp.CheckpointManagerOptions(
+            max_to_keep=KEEP, cleanup_tmp_directories=True, enable_async_checkpointing=True)
+        try:
+            self.manager = ocp.CheckpointManager(self.folder / "checkpoints", options=options)
+        except OSError as error:
+            raise MedFuseError(f"{self.folder}: cannot be written ({error.strerror}): choose another --workdir") from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: Any, failure: Any, trace: Any) -> None:
+        try:
+            self.manager.close()
+        except UNWRITABLE as error:
+            if failure is None:
+                raise self.unwritten(error) from error
+
+    def resume(self, template: State) -> tuple[State | None, dict[str, Any]]:
+        """(state on the mesh, meta) of the newest good step; (None, {}) when there is no step at all.
+
+        template: arrays of the right shapes, whose values are not used.
+        """
+        places = sharding.placements(template, self.mesh)
+        target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), template, places)
+        damaged = {}
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            state, meta, failure = self.attempt(step, target)
+            if failure:
+                damaged[step] = failure
+                continue
+            for each, why in damaged.items():
+                self.put_aside(each, why, step)
+            if damaged:
+                self.manager.reload()
+            return state, meta
+        if damaged:
+            raise MedFuseError(f"{self.folder}/checkpoints: none of the steps {sorted(damaged)} can be read "
+                               f"({next(iter(damaged.values()))}): restore them from a copy, or delete {self.folder} to begin anew")
+        return None, {}
+
+    def attempt(self, step: int, target: State) -> tuple[State | None, dict[str, Any], str]:
+        """(state, meta, "") of a step, or (None, {}, why not); another config is an error at once."""
+        state, meta, failure = None, {}, ""
+        try:
+            meta = self.meta(step)
+            self.compare(meta, target)
+            state = self.restore(step, nested(target))
+            wrong = differing(digests(state), meta["digest"])
+            failure = f"digest of {wrong} differs" if wrong else ""
+        except MedFuseError:
+            raise
+        except DAMAGE as error:
+            failure = first_line(error)
+        if sharding.agree(int(bool(failure))):
+            return None, {}, failure or "another process could not read it"
+        return joined(state, target), meta, ""
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """What is written beside the arrays."""
+        meta = self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        if meta["format"] != FORMAT or meta["step"] != step:
+            raise ValueError(f"meta is of step {meta['step']}, format {meta['format']}")
+        return meta
+
+    def restore(self, step: int, target: Any) -> Any:
+        """The named part of the arrays of a step, where the target says."""
+        how = ocp.checkpoint_utils.construct_restore_args(target)
+        wanted = ocp.args.PyTreeRestore(item=target, restore_args=how, partial_restore=True)
+        return self.manager.restore(step, args=ocp.args.Composite(state=wanted))["state"]
+
+    def compare(self, meta: Mapping[str, Any], target: State | None = None) -> None:
+        """Refuse a checkpoint of another config, other borrowed weights or another network, naming what differs."""
+        mine, its = self.identity.fields(), Identity(**meta["identity"]).fields()
+        other = [f"{name} was {its.get(name, 'absent')}, is {mine.get(name, 'absent')}"
+                 for name in sorted(mine.keys() | its.keys()) if mine.get(name, "absent") != its.get(name, "absent")]
+        if other:
+            raise MedFuseError(f"{self.folder}: made with another config ({'; '.join(other)}): "
+                               "give the same values, or another --workdir")
+        if target is None:
+            return
+        shapes = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in paths(nested(target)).items()}
+        kept = {name: each[:2] for name, each in meta["digest"].items()}
+        for name in sorted(shapes.keys() | kept.keys()):
+            if shapes.get(name) != kept.get(name):
+                raise MedFuseError(f"{self.folder}: made by other code (version {meta['code_version']}: {name} was "
+                                   f"{kept.get(name, 'absent')}, is {shapes.get(name, 'absent')}): use another --workdir")
+
+    def put_aside(self, step: int, why: str, better: int) -> None:
+        """Move a damaged step out of the way; it is never deleted."""
+        if sharding.chief():
+            source, place = self.folder / "checkpoints" / str(step), self.folder / "damaged"
+            place.mkdir(exist_ok=True)
+            count = len(list(place.glob(f"{step}*")))
+            source.rename(place / (f"{step}-{count}" if count else str(step)))
+            logging.warning("%s is damaged (%s): moved to %s, going on from step %d", source, why, place, better)
+        sharding.wait_for_all(f"aside-{step}")
+
+    def save(self, step: int, state: State, **more: Any) -> None:
+        """Begin to write a step; it is written while training goes on. `more` is kept in its meta."""
+        if step in self.manager.all_steps():
+            return
+        tree = nested(state)
+        sums = digests(tree)
+        bad = next((name for name, (*_, finite) in sums.items() if not finite), None)
+        if bad:
+            raise MedFuseError(f"{self.folder}: {bad} is not finite after step {step}, and was not saved; "
+                               f"the last good step is {latest(self.folder)}: lower --config.optimizer.rate")
+        meta = dict(format=FORMAT, step=step, identity=vars(self.identity), config_hash=self.identity.hash(),
+                    code_version=code_version(), versions={"jax": jax.__version__, "orbax": ocp.__version__},
+                    mesh=dict(self.mesh.shape), processes=jax.process_count(), digest=sums, **more)
+        # The order of examples is a function of the step, so that the step is all of the iterator's state.
+        try:
+            self.manager.save(step, force=True, args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(tree), iterator=ocp.args.JsonSave({"next_step": step}), meta=ocp.args.JsonSave(meta)))
+        except UNWRITABLE as error:
+            raise self.unwritten(error) from error
+
+    def finish(self) -> None:
+        """Wait until what was begun is written."""
+        try:
+            self.manager.wait_until_finished()
+        except UNWRITABLE as error:
+            raise self.unwritten(error) from error
+
+    def unwritten(self, error: Exception) -> MedFuseError:
+        """The one line of a full or vanished disk."""
+        return MedFuseError(f"{self.folder}/checkpoints: a checkpoint could not be written ({first_line(error)}): free space and "
+                            f"run again; the last good step is {latest(self.folder)}")
+
+
+def nested(state: State) -> dict[str, Any]:
+    """A state of plain dictionaries: the optimiser's own containers become names, so that no class stands in a file."""
+    return state | {"opt": paths(state["opt"])}
+
+
+def joined(state: Mapping[str, Any], like: State) -> State:
+    """The inverse of `nested`."""
+    names = list(paths(like["opt"]))
+    moments = jax.tree.unflatten(jax.tree.structure(like["opt"]), [state["opt"][name] for name in names])
+    return dict(state) | {"opt": moments}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a few words."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160] if str(error).strip() else 'no message'}"
+
+
+def load_params(folder: str | Path, identity: Identity | None = None) -> tuple[Params, dict[str, Any], dict[str, Any]]:
+    """(averaged parameters as host arrays, config, meta) of the newest good step of WORKDIR/STAGE; nothing is changed there."""
+    folder = Path(folder)
+    if not steps_in(folder):
+        raise MedFuseError(f"{folder}/checkpoints: no checkpoint here: train this stage first")
+    failures = {}
+    with Checkpoints(folder, identity, reads_only=True) as kept:
+        for step in reversed(steps_in(folder)):
+            try:
+                meta = kept.meta(step)
+                if identity is not None:
+                    kept.compare(meta)
+                params = host_params(kept, step, meta)
+            except MedFuseError:
+                raise
+            except DAMAGE as error:
+                failures[step] = first_line(error)
+                logging.warning("%s/checkpoints/%d is damaged (%s): taking an older one", folder, step, failures[step])
+                continue
+            return params, meta["identity"]["config"], meta
+    raise MedFuseError(f"{folder}/checkpoints: none of the steps {sorted(failures)} can be read "
+                       f"({next(iter(failures.values()))}): restore them from a copy, or train this stage again")
+
+
+def host_params(kept: Checkpoints, step: int, meta: Mapping[str, Any]) -> Params:
+    """The moving average (or the parameters, where none is kept) of a step, verified."""
+    part = "ema" if any(name.startswith("ema.") for name in meta["digest"]) else "params"
+    expected = {name: each for name, each in meta["digest"].items() if name.startswith(part + ".")}
+    tree: dict[str, Any] = {}
+    for name, (shape, dtype, *_) in expected.items():
+        *parents, last = name.split(".")
+        place = tree
+        for each in parents:
+            place = place.setdefault(each, {})
+        place[last] = np.broadcast_to(np.zeros((), jax.numpy.dtype(dtype)), shape)
+    params = kept.restore(step, tree)
+    wrong = differing(digests_on_host(params), expected)
+    if wrong:
+        raise ValueError(f"digest of {wrong} differs")
+    return params[part]

@@ -1,0 +1,48 @@
+"""What all tests stand on: eight devices on one CPU, one cache of compiled programs, checked shapes, the real scans."""
+
+import os
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A worker has its own cache: jax writes an entry in place, and another process could read half of it.
+CACHE = ROOT / ".pytest_cache" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ.update(
+    JAX_PLATFORMS="cpu",
+    JAX_COMPILATION_CACHE_DIR=str(CACHE / "xla"),
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    XLA_FLAGS="--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1",
+    MPLBACKEND="agg",
+)
+os.environ.setdefault("MEDFUSE_CACHE", str(ROOT / ".pytest_cache" / "medfuse_jax"))     # commands that tests start, too
+
+# Shapes and types are checked in every call, in tests only. Before anything of the package is imported.
+jaxtyping.install_import_hook("medfuse_jax", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share a worker, hence their fixtures and programs, unless they name a group themselves."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if "shared" in item.fixturenames:
+            item.add_marker("shared")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real scans and label maps beside the repository; they are never copied into it."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("no ../shared/data beside the repository")
+    return folder
