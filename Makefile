@@ -18,12 +18,12 @@ help:
 train: $(VENV)/.installed
 	@$(BIN)/python launch/train.py --config=configs/ldm.py --workdir=runs $(ARGS)
 
-# On two cores: two workers. What needs the scans beside the repository, torch or a browser is left to test-all.
+# Tests of one file share a worker, hence their fixtures and compiled programs. What needs the scans beside the repository, torch or a browser is left to test-all.
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not shared and not oracle and not browser and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not shared and not oracle and not browser and not slow" $(ARGS)
 
 test-all: $(VENV)/.installed-oracle
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

@@ -217,7 +217,7 @@ def speak() -> None:
 
 
 def keep_programs() -> None:
-    """Keep compiled programs in the user's cache folder: the second run starts in a tenth of the time.
+    """Keep compiled programs in the user's cache folder, so that the second run does not compile them again.
 
     Set through the environment, since jax is not imported yet; what the user has set stays.
     """

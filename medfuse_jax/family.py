@@ -114,7 +114,7 @@ def words(config: ConfigDict, folder: Path) -> Any:
         return None
     home = folder if config.stage == "alignment" else Path(config.borrow["alignment"] or folder.parent / "alignment")
     if (home / TOKENIZER).exists():
-        return tokens.load(home / TOKENIZER)
+        return tokens.Tokenizer.load(home / TOKENIZER)
     if config.stage != "alignment":
         raise MedFuseError(f"{home / TOKENIZER} is missing: train the alignment again")
     tokenizer = tokens.build(config.text.vocabulary)

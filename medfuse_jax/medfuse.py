@@ -104,7 +104,7 @@ class MedFuse:
     @cached_property
     def tokenizer(self) -> Any:
         """The words that this family knows."""
-        return tokens.load(Path(self.stage("ldm").config.borrow["alignment"] or self.workdir / "alignment") / family.TOKENIZER)
+        return tokens.Tokenizer.load(Path(self.stage("ldm").config.borrow["alignment"] or self.workdir / "alignment") / family.TOKENIZER)
 
     @cached_property
     def _read(self) -> Any:

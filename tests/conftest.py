@@ -25,10 +25,8 @@ jaxtyping.install_import_hook("medfuse_jax", "beartype.beartype")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share a worker, hence their fixtures and programs, unless they name a group themselves."""
+    """Who asks for the real scans is marked so: `make test` is the same with and without them."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if "shared" in item.fixturenames:
             item.add_marker("shared")
 

@@ -27,8 +27,8 @@ def test_a_table_is_read_in_our_words(tmp_path, text):
     assert two == dict(participant_id="sub-02", age=89.0, sex="M", ms_type=None, edss=None)
 
 
-@pytest.mark.parametrize("word, phenotype", [("RR", "RRMS"), ("sp", "SPMS"), ("PP", "PPMS"), ("PR", "PPMS"), ("CIS", "CIS"),
-                                             ("control", "control"), ("HC", "control"), ("SPMS", "SPMS")])
+@pytest.mark.parametrize("word, phenotype", [
+    ("RR", "RRMS"), ("sp", "SPMS"), ("PP", "PPMS"), ("PR", "PPMS"), ("CIS", "CIS"), ("HC", "control")])
 def test_phenotypes(tmp_path, word, phenotype):
     (tmp_path / "participants.tsv").write_text(f"participant_id\tphenotype\nsub-01\t{word}\n")
     assert read_table(tmp_path / "participants.tsv")[0]["phenotype"] == phenotype
@@ -36,9 +36,11 @@ def test_phenotypes(tmp_path, word, phenotype):
 
 @pytest.mark.parametrize("old, new, why", [
     ("42", "420", "age 420 is outside 0 to 120"), ("42", "-3", "age -3"), ("42", "inf", "age inf"),
-    ("42", "young", "age 'young' is not a number"), ("F", "X", "sex 'X' is not known"), ("RR", "MS3", "write one of CIS, RRMS"),
-    ("1.5", "11", "edss 11"), ("sub-02", "sub-01", "sub-01 has two rows"), ("sub-02", "../x", "participant_id '../x'"),
-    ("sub-02", "", "participant_id None"), ("\tsex", "\tage", "column 'age' appears twice"), ("\tsex", "\t", "column 3 has no name"),
+    ("42", "young", "age 'young' is not a number"), ("F", "X", "sex 'X' is not known"),
+    ("RR", "MS3", "write one of CIS, RRMS"), ("1.5", "11", "edss 11"), ("sub-02", "sub-01", "sub-01 has two rows"),
+    ("sub-02", "../x", "participant_id '../x'"),
+    ("sub-02", "", "participant_id None"), ("\tsex", "\tage", "column 'age' appears twice"),
+    ("\tsex", "\t", "column 3 has no name"),
     ("participant_id", "person", "no column 'participant_id'"), ("\t1.5", "", "line 2 has 4 cells, the header 5"),
     ("1.5", "1.5\t7", "line 2 has 6 cells"), ("age", "a\0ge", "not a text file"), (PEOPLE, "", "an empty table"),
     (PEOPLE, "participant_id\tage\n", "no rows"), ("42", "\udcff", "not UTF-8"),
@@ -59,24 +61,27 @@ def test_no_table():
 def test_cells_that_a_spreadsheet_would_run_are_quoted(tmp_path):
     row = dict(name="=1+1", mail="@x", minus="-2.5", plus="+3", dash="-rm", number=-1e-5, nothing=None, lines="a\tb\nc")
     path = write_table([row], tmp_path / "t.tsv")
-    assert path.read_text().splitlines()[1].split("\t") == ["'=1+1", "'@x", "-2.5", "+3", "'-rm", "-1e-05", "n/a", "a b c"]
+    cells = path.read_text().splitlines()[1].split("\t")
+    assert cells == ["'=1+1", "'@x", "-2.5", "+3", "'-rm", "-1e-05", "n/a", "a b c"]
     assert read_table(path) == [row | dict(number="-1e-05", lines="a b c")]
 
 
 def test_masks_go_to_their_visit_and_space(tmp_path):
-    root = tree(tmp_path, *[f"sub-01/ses-{s}/anat/sub-01_ses-{s}_space-MNI_{c}.nii.gz" for s in "12" for c in ("FLAIR", "T1w")],
-                "sub-01/ses-1/anat/sub-01_ses-1_ce-gadolinium_space-MNI_T1w.nii.gz", "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+    images = [f"sub-01/ses-{s}/anat/sub-01_ses-{s}_space-MNI_{c}.nii.gz" for s in "12" for c in ("FLAIR", "T1w")]
+    root = tree(tmp_path, *images, "sub-01/ses-1/anat/sub-01_ses-1_ce-gadolinium_space-MNI_T1w.nii.gz",
+                "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
                 "derivatives/a/sub-01/ses-1/anat/sub-01_ses-1_space-MNI_label-lesion_mask.nii.gz",
                 "derivatives/a/sub-01/ses-2/anat/sub-01_ses-2_space-MNI_desc-change_label-lesion_mask.nii.gz",
                 "derivatives/a/sub-01/ses-2/anat/sub-01_ses-2_label-lesion_mask.nii.gz",
                 "derivatives/b/sub-01/ses-2/anat/sub-01_ses-2_space-other_dseg.nii.gz",
-                "derivatives/b/sub-01/ses-1/anat/sub-01_ses-1_dseg.nii.gz", "derivatives/c/sub-01/sub-01_desc-brain_mask.nii.gz",
+                "derivatives/b/sub-01/ses-1/anat/sub-01_ses-1_dseg.nii.gz",
+                "derivatives/c/sub-01/sub-01_desc-brain_mask.nii.gz",
                 "sub-01/ses-1/anat/._sub-01_ses-1_T2w.nii.gz", "sub-02/ses-1/dwi/sub-02_ses-1_dwi.nii.gz")
     one, two = bids.index(root)
     assert list(one.contrasts) == ["FLAIR", "T1w", "ce-gadolinium_T1w"] and "space-MNI" in one.contrasts["T1w"].name
     assert one.lesion_mask.name == "sub-01_ses-1_space-MNI_label-lesion_mask.nii.gz" and one.structures.parts[-5] == "b"
     assert two.lesion_mask.name == "sub-01_ses-2_label-lesion_mask.nii.gz" and two.structures is None
-    assert one.brain_mask == two.brain_mask != None                                                    # noqa: E711
+    assert one.brain_mask == two.brain_mask and one.brain_mask.parts[-3] == "c"
     assert one.date_years is None is two.date_years and one.name == "sub-01_ses-1"
 
 
@@ -98,7 +103,8 @@ def test_visits_are_dated(tmp_path, text, years, ages):
     root = tree(tmp_path, *[f"sub-01/ses-{s}/anat/sub-01_ses-{s}_FLAIR.nii.gz" for s in "12"], participants=PEOPLE)
     (root / "sub-01/sub-01_sessions.tsv").write_text(text)
     studies = bids.index(root)
-    assert [study.date_years for study in studies] == [pytest.approx(y, abs=2e-3) if y is not None else None for y in years]
+    expected = [None if year is None else pytest.approx(year, abs=2e-3) for year in years]
+    assert [study.date_years for study in studies] == expected
     assert [round(study.row["age"]) for study in studies] == ages
 
 
@@ -111,9 +117,9 @@ def test_one_persons_trouble_stays_with_that_person(tmp_path):
     (root / "sub-05/anat/sub-05_FLAIR.nii.gz").symlink_to(outside)
     problems = {study.person: study.problem for study in bids.index(root)}
     assert problems.pop("sub-01") == ""
-    for person, why in {"sub-02": "another person", "sub-04": "no date", "sub-05": "leads out", "sub-b d": "rename"}.items():
-        assert why in problems.pop(person)
-    assert not problems
+    expected = {"sub-02": "another person", "sub-04": "no date", "sub-05": "leads out", "sub-b d": "rename"}
+    assert set(problems) == set(expected)
+    assert all(why in problems[person] for person, why in expected.items())
 
 
 @pytest.mark.parametrize("name, why", [("nowhere", "no such folder"), (".", "no sub-\\* folder")])

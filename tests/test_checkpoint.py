@@ -12,12 +12,15 @@ import toy
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.train import checkpoint, sharding
 from medfuse_jax.train.digest import differing, digest, digest_on_host
+from medfuse_jax.train.identity import identity as identity_of
+from medfuse_jax.train.identity import same_config
 from medfuse_jax.train.loop import fit
 from medfuse_jax.train.state import create
 
 ARRAYS = {
     "float32": np.linspace(-3, 3, 60, dtype=np.float32).reshape(3, 4, 5), "int32": np.arange(-5, 5, dtype=np.int32),
-    "bfloat16": np.arange(6).astype(ml_dtypes.bfloat16), "bool": np.array([True, False]), "scalar": np.array(7, np.float32),
+    "bfloat16": np.arange(6).astype(ml_dtypes.bfloat16), "bool": np.array([True, False]),
+    "scalar": np.array(7, np.float32),
     "uint8": np.arange(7, dtype=np.uint8), "empty": np.zeros((0, 3), np.float32)}
 
 
@@ -39,7 +42,7 @@ def again(folder, **changes):
 
 def identity(**changes):
     mesh = sharding.mesh(dict(data=1, space=1))
-    which = checkpoint.identity(toy.stage(), toy.config(**changes), toy.Data(), sharding.place(toy.stage().frozen, mesh))
+    which = identity_of(toy.stage(), toy.config(**changes), toy.Data(), sharding.place(toy.stage().frozen, mesh))
     return which, mesh
 
 
@@ -54,6 +57,13 @@ def flip(folder):
 @pytest.mark.parametrize("name", ARRAYS)
 def test_digest_is_the_same_on_device_and_host(name):
     assert np.array_equal(digest(jnp.asarray(ARRAYS[name])), digest_on_host(ARRAYS[name]))
+
+
+def test_digest_is_the_same_on_any_mesh():
+    mesh = sharding.mesh(dict(data=-1, space=1))
+    array = np.random.default_rng(0).standard_normal((5, 8, 16)).astype(np.float32)
+    spread = sharding.place(array, mesh, large=1)
+    assert np.array_equal(digest(spread), digest_on_host(array)) and len(spread.sharding.device_set) == mesh.size
 
 
 def test_digest_sees_a_flipped_bit_a_swap_and_nan():
@@ -93,6 +103,7 @@ def test_a_flipped_bit_is_found_and_an_older_step_taken(run, caplog, trained):
     lambda step: [each.write_bytes(b"") for each in step.rglob("*") if each.is_file()],
     lambda step: [shutil.rmtree(each) for each in step.iterdir() if each.is_dir()],
     lambda step: (step / "meta/metadata").write_text('{"format": 1'),
+    lambda step: (step / "meta/metadata").write_text((step / "meta/metadata").read_text().replace("seed", "sead", 1)),
     lambda step: [each.write_bytes(each.read_bytes()[:-9]) for each in (step / "state").rglob("d/*")]])
 def test_half_a_step_is_skipped(run, damage):
     damage(run / "checkpoints/20")
@@ -116,6 +127,13 @@ def test_nothing_begins_anew_when_no_step_is_good(run):
 def test_another_config_is_refused_by_name(run, steps):
     with pytest.raises(MedFuseError, match=r"optimizer\.rate was 0\.01, is 0\.02; seed was 0, is 1"):
         again(run, steps=steps, seed=1, **{"optimizer.rate": 0.02})
+
+
+def test_the_config_of_a_folder_is_compared_without_reading_arrays(run):
+    same_config(run, toy.config(steps=99, **{"mesh.data": 4}))
+    same_config(run / "nothing", toy.config(seed=1))
+    with pytest.raises(MedFuseError, match="seed was 0, is 1"):
+        same_config(run, toy.config(seed=1))
 
 
 def test_other_data_and_other_borrowed_weights_are_refused(run):
@@ -144,8 +162,9 @@ def test_not_finite_is_not_saved(tmp_path):
     which, mesh = identity()
     state = sharding.place(create(toy.stage(), toy.config()), mesh)
     state["params"]["last"]["kernel"] = state["params"]["last"]["kernel"] * jnp.nan
-    with checkpoint.Checkpoints(tmp_path, which, mesh) as kept, pytest.raises(MedFuseError, match=r"params\.last\.kernel is not"):
-        kept.save(1, state)
+    with pytest.raises(MedFuseError, match=r"params\.last\.kernel is not finite"):
+        with checkpoint.Checkpoints(tmp_path, which, mesh) as kept:
+            kept.save(1, state)
 
 
 def test_full_disk_is_one_line_and_the_last_good_step_stays(tmp_path, capfd):
@@ -157,13 +176,14 @@ def test_full_disk_is_one_line_and_the_last_good_step_stays(tmp_path, capfd):
         kept.save(1, state)
         kept.finish()
     later = state | {"step": state["step"] + 1}
-    with pytest.raises(MedFuseError, match="the last good step is 1"), checkpoint.Checkpoints(tmp_path, which, mesh) as kept:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # files of more than 1000 bytes cannot be written
-        try:
-            kept.save(2, later)
-            kept.finish()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(MedFuseError, match="the last good step is 1"):
+        with checkpoint.Checkpoints(tmp_path, which, mesh) as kept:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))      # no file may be longer than 1000 bytes
+            try:
+                kept.save(2, later)
+                kept.finish()
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "Traceback" not in "".join(capfd.readouterr())
     with checkpoint.Checkpoints(tmp_path, which, mesh) as kept:
         assert kept.resume(template)[1]["step"] == 1

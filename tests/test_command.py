@@ -59,13 +59,15 @@ def toy(tmp_path_factory, root):
     folder = tmp_path_factory.mktemp("toy")
     (folder / "toy.py").write_text(TOY)
     (folder / "toy_config.py").write_text(CONFIG)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    surroundings = {**inherited, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu",
+                    "MEDFUSE_CACHE": str(folder / "cache")}
 
     def run(*arguments, **environment):
         return subprocess.run([sys.executable, "toy.py", *arguments], cwd=folder, capture_output=True, text=True,
-                              timeout=120, env={**clean, "PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu",
-                                                "MEDFUSE_CACHE": str(folder / "cache"), **environment})
+                              timeout=120, env={**surroundings, **environment})
 
+    run.folder, run.environment = folder, surroundings
     return run
 
 
@@ -141,3 +143,17 @@ def test_where_the_cache_lies(monkeypatch, environment, folder):
 def test_what_every_command_imports_is_light(root):
     code = "import sys, medfuse_jax.command; sys.exit('jax' in sys.modules or 'nibabel' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60).returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+def test_output_that_does_not_fit_or_is_not_read(toy):
+    with open("/dev/full", "w") as disk:
+        full = subprocess.run([sys.executable, "toy.py", "--help"], stdout=disk, stderr=subprocess.PIPE, cwd=toy.folder,
+                              env=toy.environment, text=True, timeout=60)
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1) and "free some space" in full.stderr
+    unread, written = os.pipe()
+    os.close(unread)
+    quiet = subprocess.run([sys.executable, "toy.py", "--help"], stdout=written, stderr=subprocess.PIPE, cwd=toy.folder,
+                           env=toy.environment, timeout=60)
+    os.close(written)
+    assert (quiet.returncode, quiet.stderr) == (141, b"")

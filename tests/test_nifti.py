@@ -1,4 +1,4 @@
-"""Reading scans: what is damaged is refused in one line, what is odd is put right and said, what is written comes back."""
+"""Scans: what is damaged is refused in one line, what is odd is put right and said, what is written comes back."""
 
 import gzip
 import itertools
@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from nibabel import orientations
 
-from medfuse_jax.data import MedFuseError, grid, nifti, read_mask, read_volume, write_volume
-from medfuse_jax.data.resampling import fraction, resample
+from medfuse_jax.data import MedFuseError, nifti, read_mask, read_volume, write_volume
 
 AFFINE = np.array([[3.0, 0, 0, -20], [0, 4.0, 0, -30], [0, 0, 5.0, -25], [0, 0, 0, 1]])
 RANDOM = np.random.default_rng(0)
@@ -95,7 +94,7 @@ BROKEN = {
     "two components": (lambda p: saved(p / "a.nii", ARRAY[..., None, None].repeat(2, -1)), "2 volumes"),
     "no orientation": (lambda p: saved(p / "a.nii", sform_code=0, qform_code=0), "neither sform nor qform"),
     "mirrored qform": (lambda p: saved(p / "a.nii", qform_code=1, quatern_c=1, qoffset_x=20), "left and right"),
-    "sheared": (lambda p: saved(p / "a.nii", srow_x=SHEAR[0], srow_y=SHEAR[1], srow_z=SHEAR[2], qform_code=0), "sheared"),
+    "sheared": (lambda p: saved(p / "a.nii", srow_x=SHEAR[0], qform_code=0), "sheared"),
     "singular": (lambda p: saved(p / "a.nii", srow_y=AFFINE[0], qform_code=0), "singular"),
     "affine is NaN": (lambda p: saved(p / "a.nii", srow_x=[np.nan] * 4, qform_code=0), "not finite"),
     "no rotation": (lambda p: saved(p / "a.nii", quatern_b=1, quatern_c=1, sform_code=0), "not a rotation"),
@@ -103,13 +102,16 @@ BROKEN = {
     "spacing": (lambda p: saved(p / "a.nii", affine=np.diag([30.0, 30, 30, 1])), "voxels of 30 x 30 x 30"),
     "micrometres unsaid": (lambda p: saved(p / "a.nii", affine=np.diag([1e3, 1e3, 1e3, 1])), "1e+03"),
     "too small a field": (lambda p: saved(p / "a.nii", affine=np.eye(4)), "field of view"),
-    "too large a field": (lambda p: saved(p / "a.nii", np.tile(ARRAY, (10, 1, 1)), np.diag([9.0, 3, 3, 1])), "field of view"),
+    "too large a field": (lambda p: saved(p / "a.nii", affine=np.diag([15.0, 15, 15, 1]),
+                                              dim=[3, 64, 13, 12, 1, 1, 1, 1]), "field of view"),
     "NaN": (lambda p: saved(p / "a.nii", some(np.nan, 0.3)), "NaN or infinite"),
     "infinite": (lambda p: saved(p / "a.nii", some(np.inf, 0.3)), "NaN or infinite"),
     "beyond float32": (lambda p: saved(p / "a.nii", 1e300 * ARRAY.astype(np.float64)), "NaN or infinite"),
     "constant": (lambda p: saved(p / "a.nii", np.ones_like(ARRAY)), "every voxel is 1"),
     "bomb behind the image": (lambda p: written(p / "a.nii.gz", gzip.compress(
-        saved(p / "b.nii").read_bytes() + bytes(3 * 2**20))), "more data than its header"),
+        saved(p / "b.nii").read_bytes() + bytes(3 * 2**20))), "end of the gzip data"),
+    "bomb in members": (lambda p: written(p / "a.nii.gz", gzip.compress(saved(p / "b.nii").read_bytes())
+                                          + 4 * gzip.compress(bytes(2**20))), "more data than its header"),
 }
 
 
@@ -130,7 +132,7 @@ ODD = {
     "micrometres": (lambda p: _in_units(p, 1e3, 3), "micrometres"),
     "metres": (lambda p: _in_units(p, 1e-3, 1), "metres"),
     "no units": (lambda p: saved(p / "a.nii", xyzt_units=0), "not stated"),
-    "gz by content": (lambda p: written(p / "a.nii", gzip.compress(saved(p / "b.nii").read_bytes())), "compressed in spite"),
+    "gz by content": (lambda p: written(p / "a.nii", gzip.compress(saved(p / "b.nii").read_bytes())), "in spite"),
     "plain by content": (lambda p: written(p / "a.nii.gz", saved(p / "b.nii").read_bytes()), "not compressed"),
     "trailing bytes": (lambda p: written(p / "a.nii", saved(p / "b.nii").read_bytes() + b"xyz"), "3 bytes after"),
     "stale qform": (lambda p: saved(p / "a.nii", qoffset_x=-26), "disagree by 6.0 mm"),
@@ -174,7 +176,7 @@ def test_all_48_orientations_read_the_same(tmp_path, turn):
     assert len(scan.fixups) == (turn != ((0, 1, 2), (1, 1, 1)))
 
 
-@pytest.mark.parametrize("kind, slope", [(np.int16, 0.5), (np.uint16, 2.0), (np.uint8, 1.0), (np.int32, 3.0), (np.float64, 1.0)])
+@pytest.mark.parametrize("kind, slope", [(np.int16, 0.5), (np.uint16, 2.0), (np.uint8, 1.0), (np.float64, 1.0)])
 @pytest.mark.parametrize("image", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 def test_stored_numbers_are_scaled(tmp_path, kind, slope, image):
     stored = RANDOM.integers(0, 200, ARRAY.shape).astype(kind)
@@ -193,29 +195,35 @@ def test_big_endian(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii").array, ARRAY)
 
 
-BOMB = """
-import gzip, resource, sys, time
+BOMB = r"""
+import gzip, re, sys, time
+from pathlib import Path
 import numpy as np, nibabel
 from medfuse_jax.data import MedFuseError, read_volume
 path = sys.argv[1]
-header = nibabel.Nifti1Header(); header.set_data_shape((512, 512, 256)); header.set_data_dtype(np.float64)
-header.set_sform(np.diag([1, 1, 2.0, 1]), 1); header.set_xyzt_units("mm"); header["vox_offset"] = 352; header["magic"] = b"n+1"
+header = nibabel.Nifti1Header(); header.set_data_shape((512, 512, 256)); header.set_data_dtype(np.float32)
+header.set_sform(np.diag([1, 1, 2.0, 1]), 1); header.set_xyzt_units("mm")
+header["vox_offset"] = 352; header["magic"] = b"n+1"
 with gzip.open(path, "wb", 1) as file:
     file.write(header.binaryblock + bytes(4))
-    for _ in range(48): file.write(bytes(2**24))
-start = time.monotonic()
+    for _ in range(int(sys.argv[2])): file.write(bytes(2**24))
+start = time.process_time()
 try: read_volume(path)
 except MedFuseError as error: print(error)
-print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+seconds = time.process_time() - start
+print(seconds, int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
-def test_a_bomb_costs_neither_time_nor_memory(tmp_path):
-    """768 MiB of zeros in 3 MiB: read to where the header says, at most 512 MiB held, at most 5 s."""
-    run = subprocess.run([sys.executable, "-c", BOMB, str(tmp_path / "bomb.nii.gz")], capture_output=True, text=True, check=True)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux's /proc")
+@pytest.mark.parametrize("blocks, why", [(16, "every voxel is 0"), (48, "end of the gzip data")])
+def test_a_bomb_costs_neither_time_nor_memory(tmp_path, blocks, why):
+    """256 or 768 MiB of zeros in 1 or 3 MiB, where the header claims 256 MiB: at most 512 MiB held, at most 5 s."""
+    run = subprocess.run([sys.executable, "-c", BOMB, str(tmp_path / "bomb.nii.gz"), str(blocks)],
+                         capture_output=True, text=True, check=True)
     line, cost = run.stdout.splitlines()
     seconds, mebibytes = map(float, cost.split())
-    assert "more data than its header" in line and mebibytes < 512 and seconds < 5
+    assert why in line and mebibytes < 512 and seconds < 5
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
@@ -235,7 +243,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 
 
 def test_a_synthetic_volume_says_so_and_names_nobody(tmp_path):
-    sidecar = {"prompt": "FLAIR", "PatientName": "X", "deep": {"PatientID": 1, "seed": 3}, "AcquisitionDateTime": "2020"}
+    sidecar = {"prompt": "FLAIR", "PatientName": "X", "deep": {"PatientID": 1, "seed": 3}, "AcquisitionDate": "2020"}
     path = write_volume(tmp_path / "a.nii.gz", ARRAY, AFFINE, "sample 0", sidecar, synthetic=True, space="MNI152")
     header = nibabel.load(path).header
     assert header["descrip"].item().decode() == "SYNTHETIC medfuse_jax; sample 0" and header["sform_code"] == 4
@@ -270,47 +278,14 @@ def test_masks_of_all_kinds(tmp_path, values, marked):
     assert read_mask(saved(tmp_path / "m.nii", mask), nifti.Scan(ARRAY, AFFINE)).sum() == marked
 
 
-@pytest.mark.parametrize("values, shift, why", [((0, 1, 2), 0, "not a mask"), ((0, -1), 0, "not a mask"), ((0, 1), 400, "inside")])
+@pytest.mark.parametrize("values, shift, why", [((0, 1, 2), 0, "not a mask"), ((0, -1), 0, "not a mask"),
+                                                ((0, 1), 400, "inside")])
 def test_what_is_no_mask_of_this_scan_is_refused(tmp_path, values, shift, why):
     mask = RANDOM.choice(values, ARRAY.shape).astype(np.int16)
     affine = AFFINE.copy()
     affine[0, 3] += shift
     with pytest.raises(MedFuseError, match=why):
         read_mask(saved(tmp_path / "m.nii", mask, affine), nifti.Scan(ARRAY, AFFINE))
-
-
-def _oblique(degrees: float) -> np.ndarray:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.array([[c, -s, 0, -40], [s, c, 0, -58], [0, 0, 1, -30], [0, 0, 0, 1]])
-
-
-@pytest.mark.parametrize("spacing", [1.0, 4.0, 2.5])
-@pytest.mark.parametrize("degrees", [0.0, 10.0])
-def test_resampling_keeps_constants_and_ramps(spacing, degrees):
-    affine = _oblique(degrees)
-    target = grid.Grid((6, 6, 6), np.array([[spacing, 0, 0, -8], [0, spacing, 0, -20], [0, 0, spacing, -5], [0, 0, 0, 1.0]]))
-    place = lambda shape, a: np.tensordot(a[:3, :3], np.indices(shape), axes=1) + a[:3, 3, None, None, None]      # noqa: E731
-    ramp = lambda mm: 200 + 2 * mm[0] + mm[1] - 0.5 * mm[2]                                                      # noqa: E731
-    source = ramp(place((80, 80, 60), affine))
-    np.testing.assert_allclose(resample(source, affine, target), ramp(place((6, 6, 6), target.affine)), rtol=1e-4)
-    np.testing.assert_allclose(resample(np.full((80, 80, 60), 7.0), affine, target), 7, rtol=1e-5)
-
-
-def test_the_same_grid_changes_nothing_and_outside_is_zero():
-    here = grid.Grid(ARRAY.shape, AFFINE)
-    np.testing.assert_array_equal(resample(ARRAY, AFFINE, here), ARRAY)
-    np.testing.assert_array_equal(resample(ARRAY > 100, AFFINE, here, order=0), ARRAY > 100)
-    far = grid.Grid((3, 3, 3), np.array([[1.0, 0, 0, 900], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
-    assert not resample(ARRAY, AFFINE, far).any() and not resample(ARRAY, AFFINE, far, order=0).any()
-
-
-@pytest.mark.parametrize("spacing", [8.0, 4.0, 2.0, 1.0])
-@pytest.mark.parametrize("degrees", [0.0, 20.0])
-def test_fractions_keep_the_volume(spacing, degrees):
-    mask = np.zeros((60, 60, 60), bool)
-    mask[20:31, 22:25, 30:47] = True
-    share = fraction(mask, _oblique(degrees), grid.standard(spacing))
-    assert share.max() <= 1 and np.isclose(share.sum() * spacing**3, mask.sum(), rtol=0.02 if degrees else 1e-5)
 
 
 def test_importing_labels_stays_light():

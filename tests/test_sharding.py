@@ -39,7 +39,8 @@ def test_parameters_are_split_by_shape(shape, expected):
 
 
 @pytest.mark.parametrize("shape, expected", [
-    ((8, 48, 56, 48, 4), P("data", "space")), ((8, 7, 4, 4, 4), P("data", None)), ((8, 64), P("data", None)), ((8,), P("data"))])
+    ((8, 48, 56, 48, 4), P("data", "space")), ((8, 7, 4, 4, 4), P("data", None)),
+    ((8, 64), P("data", None)), ((8,), P("data"))])
 def test_batches_are_split_by_rows_and_depth(shape, expected):
     assert sharding.batch_sharding(EIGHT, "x", shape).spec == expected
 
@@ -116,8 +117,9 @@ def test_two_processes_train_as_one_and_stop_together(tmp_path):
         address = f"127.0.0.1:{free.getsockname()[1]}"
 
     def both(*changes):
-        return [toy.launch(tmp_path / "two", "mesh.data=-1", *changes, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2",
-                           JAX_PROCESS_ID=str(rank), XLA_FLAGS="--xla_backend_optimization_level=1") for rank in (0, 1)]
+        return [toy.launch(tmp_path / "two", "mesh.data=-1", *changes, JAX_COORDINATOR_ADDRESS=address,
+                           JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=str(rank),
+                           XLA_FLAGS="--xla_backend_optimization_level=1") for rank in (0, 1)]
 
     pair = both("pause=0.1")
     for line in pair[1].stderr:

@@ -25,7 +25,8 @@ WIDTH = 16
 def config(**changes) -> ConfigDict:
     made = ConfigDict(dict(
         stage="toy", preset="tiny", steps=20, batch=8, seed=0, log_every=1, evaluate_every=10, checkpoint_every=5,
-        mesh=dict(data=1, space=1), data=dict(source="toy", seed=3), model=dict(width=WIDTH), dtype="float32", borrow={},
+        mesh=dict(data=1, space=1), data=dict(source="toy", seed=3), model=dict(width=WIDTH), dtype="float32",
+        borrow={},
         optimizer=dict(rate=1e-2, warmup=2, decay="cosine", weight_decay=0.01, clip=1.0, ema=0.9, accumulate=1)))
     made.update_from_flattened_dict(changes)
     return made

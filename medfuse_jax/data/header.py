@@ -13,6 +13,7 @@ import numpy as np
 from medfuse_jax.errors import MedFuseError
 
 MAXIMUM_VOXELS = 2**26                     # 256 MiB as float32: a 0.5 mm head
+MAXIMUM_BYTES = 2**28                      # as stored: what a machine reads in a few seconds
 SPACING_MM = (0.1, 20.0)                   # of one voxel
 FIELD_MM = (30.0, 600.0)                   # of one side of the scan
 FARTHEST_MM = 5000.0                       # of a corner from the origin
@@ -42,6 +43,7 @@ class Header(NamedTuple):
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
+@np.errstate(all="ignore")                 # numbers that are not finite are refused below, each with its own line
 def parse(block: bytes, name: str) -> Header:
     """The checked header in the first bytes of a NIfTI file; MedFuseError otherwise."""
     raw = _recognised(block, name)
@@ -49,6 +51,9 @@ def parse(block: bytes, name: str) -> Header:
     shape = _shape(raw, name, fixups)
     dtype = _dtype(raw, name)
     minimum = 544 if int(raw["sizeof_hdr"]) == 540 else 352
+    if math.prod(shape) * dtype.itemsize > MAXIMUM_BYTES:
+        raise MedFuseError(f"{name}: {_by(list(shape))} voxels of {dtype.name} exceed {MAXIMUM_BYTES // 2**20} MiB: "
+                           "save it as float32 or int16")
     offset = float(raw["vox_offset"])
     if not minimum <= offset <= MAXIMUM_OFFSET or offset != int(offset):
         raise MedFuseError(f"{name}: the header says that the image starts at byte {offset:g}, inside the header or "

@@ -67,10 +67,7 @@ class Scan:
 
 def read_volume(path: str | Path) -> Scan:
     """An image: float32, finite, not constant. Fix-ups are logged and listed; MedFuseError when it cannot be used."""
-    scan = _read(path)
-    if scan.array.min() == scan.array.max():
-        raise MedFuseError(f"{path}: every voxel is {scan.array.flat[0]:g}: no image; export it again")
-    return _logged(scan)
+    return _logged(_read(path, image=True))
 
 
 def read_labels(path: str | Path) -> Scan:
@@ -125,7 +122,7 @@ def _logged(scan: Scan) -> Scan:
     return scan
 
 
-def _read(path: str | Path) -> Scan:
+def _read(path: str | Path, image: bool = False) -> Scan:
     """Header, image, orientation, finiteness: what all kinds of volume share."""
     path = Path(path)
     size = _file_size(path)
@@ -137,7 +134,7 @@ def _read(path: str | Path) -> Scan:
                 header = headers.parse(stream.read(headers.HEADER_BYTES), str(path))
                 _believable(header, size, packed, path)
                 array = _image(stream, header, path)
-                _ending(stream, header, packed, path)
+                _ending(stream, header, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise MedFuseError(f"{path}: damaged gzip data ({error}): copy or export the file again") from error
     except OSError as error:
@@ -146,6 +143,8 @@ def _read(path: str | Path) -> Scan:
     if packed != path.name.lower().endswith(".gz"):
         header.fixups.append("compressed in spite of its name" if packed else "not compressed in spite of its name")
     _finite(array, header.fixups, path)
+    if image and array.min() == array.max():           # before the axes are turned: memory holds the image once
+        raise MedFuseError(f"{path}: every voxel is {array.flat[0]:g}: no image; export it again")
     array, affine = _upright(array, header.affine, header.fixups)
     return Scan(array, affine, header.fixups, str(path))
 
@@ -168,10 +167,17 @@ def _file_size(path: Path) -> int:
 
 
 def _believable(header: headers.Header, size: int, packed: bool, path: Path) -> None:
-    """Refuse a header that claims more than the file can hold, before anything is allocated."""
+    """Refuse a header that claims more, or far less, than the file can hold, before anything is allocated."""
     if header.end > (size * DEFLATE_LIMIT if packed else size):
         raise MedFuseError(f"{path}: cut short: the header claims {header.end} bytes and the file of {size} cannot "
                            "hold them; copy or export it again")
+    if packed:
+        with open(path, "rb") as file:     # gzip ends with the length of what was packed, mod 4 GiB
+            file.seek(-4, io.SEEK_END)
+            end = int.from_bytes(file.read(4), "little")
+        if end > header.end + TRAILING_BYTES:
+            raise MedFuseError(f"{path}: the header claims {header.end} bytes and the end of the gzip data {end}: "
+                               "damaged, or not only a scan; copy or export it again")
 
 
 def _image(stream: io.BufferedIOBase, header: headers.Header, path: Path) -> np.ndarray:
@@ -193,8 +199,8 @@ def _image(stream: io.BufferedIOBase, header: headers.Header, path: Path) -> np.
     return array.reshape(header.shape, order="F")
 
 
-def _ending(stream: io.BufferedIOBase, header: headers.Header, packed: bool, path: Path) -> None:
-    """Read to the end: gzip checks its checksum there, and little may follow the image."""
+def _ending(stream: io.BufferedIOBase, header: headers.Header, path: Path) -> None:
+    """Read to the end, where gzip checks its checksum."""
     rest = len(stream.read(TRAILING_BYTES + 1))
     if rest > TRAILING_BYTES:
         raise MedFuseError(f"{path}: holds far more data than its header claims ({header.end} bytes): export it again")

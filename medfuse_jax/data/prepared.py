@@ -30,7 +30,6 @@ class Example(NamedTuple):
     volume: np.ndarray                     # d h w c
     structures: np.ndarray                 # d h w, classes; zeros when unknown
     lesions: np.ndarray                    # d h w, fraction 0 .. 1; zeros when unknown
-    clean: np.ndarray | None = None        # d h w c
 
 
 def is_prepared(path: str | Path) -> bool:
@@ -53,13 +52,7 @@ class Writer:
         self.arrays["volumes"].append(example.volume.astype(np.float16))
         self.arrays["structures"].append(example.structures.astype(np.uint8))
         self.arrays["lesions"].append(np.rint(255 * example.lesions).astype(np.uint8))
-        clean_row = None
-        if example.clean is not None:
-            if "clean" not in self.arrays:
-                self.arrays["clean"] = GrowingArray(self.folder / "clean.npy", example.clean.shape, np.float16)
-            clean_row = self.arrays["clean"].length
-            self.arrays["clean"].append(example.clean.astype(np.float16))
-        self.lines.append(example.line | {"clean_row": clean_row})
+        self.lines.append(example.line | {"clean_row": None})
 
 
 @contextmanager

@@ -11,6 +11,9 @@ from medfuse_jax.models.blocks import GroupNorm, Residual, haar, join, places, u
 from medfuse_jax.models.place import constrain
 
 
+CERTAIN = -6.0          # log variance of the latent at the start
+
+
 class Decoded(NamedTuple):
     """What a latent says: contrasts, structure logits (softmax over k) and the lesion logit (sigmoid)."""
 
@@ -62,7 +65,8 @@ class Autoencoder(nn.Module):
         for block in self.encoder_quarter:
             x = block(x)
         mean, log_variance = jnp.split(self.moments(nn.silu(self.encoder_norm(x)).astype(jnp.float32)), 2, axis=-1)
-        return mean, jnp.clip(log_variance, -12.0, 4.0)
+        # Starts certain: a posterior as wide as its mean teaches the decoder to ignore the latent before it is of use.
+        return mean, jnp.clip(log_variance + CERTAIN, -12.0, 4.0)
 
     def decode(self, latent: Latent, planes: Int[Array, "p"] | None = None) -> Decoded:
         """All contrasts and labels of a latent.

@@ -4,10 +4,15 @@ WORKDIR/STAGE/checkpoints/N/{state, iterator, meta}: everything to go on after N
 Steps that cannot be read, or whose digest differs, are moved to WORKDIR/STAGE/damaged/.
 """
 
-import hashlib
+import gc
+import inspect
 import json
+import logging as python_logging
+import sys
+import time
+import traceback
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +21,25 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 import medfuse_jax
 from medfuse_jax.errors import MedFuseError
-from medfuse_jax.stages.stage import Frozen, Params, Stage
+from medfuse_jax.stages.stage import Params
 from medfuse_jax.train import sharding
 from medfuse_jax.train.digest import differing, digests, digests_on_host, paths
+from medfuse_jax.train.identity import Identity, refuse_other, twelve
 from medfuse_jax.train.state import State
 
 KEEP = 3
+LEFTOVERS_S = 0.3        # for which the threads of a failed reading are waited for
 FORMAT = 1
-# These may change between two runs of one training: how long, how often, on what, where from. What the data are and what
-# the borrowed weights are is compared by content (data.describe(), digest of stage.frozen), not by path.
-FREE = ("steps", "log_every", "evaluate_every", "checkpoint_every", "mesh", "preset", "borrow", "data.source", "data.jobs")
 # What a damaged folder makes of reading it: gone files, bad JSON, bad compression, other shapes.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, AssertionError)
 UNWRITABLE = (OSError, ValueError, RuntimeError)
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What must be the same for a checkpoint to be gone on from."""
-
-    stage: str
-    config: Mapping[str, Any]
-    data: Mapping[str, Any]
-    frozen: str
-
-    def fields(self) -> dict[str, Any]:
-        """Dotted names and values, without those that are free."""
-        named = flat(self.config) | flat({"data.describe": self.data}) | {"borrowed weights": self.frozen}
-        return {name: value for name, value in named.items()
-                if not any(name == free or name.startswith(free + ".") for free in FREE)}
-
-    def hash(self) -> str:
-        """The fields in twelve letters."""
-        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def identity(stage: Stage, config: ConfigDict, data: Any, frozen: Frozen) -> Identity:
-    """Config, data and borrowed weights of a run. `frozen` lies on the devices."""
-    borrowed = hashlib.sha256(json.dumps(digests(frozen), sort_keys=True).encode()).hexdigest()[:12]
-    return Identity(stage.name, json.loads(json.dumps(config.to_dict())), json.loads(json.dumps(data.describe())), borrowed)
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested dictionaries under dotted names."""
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
-    return {name: leaf for key, each in tree.items() for name, leaf in flat(each, f"{prefix}.{key}" if prefix else str(key)).items()}
-
-
 def quiet(record: Any) -> bool:
-    """Filter of absl's logger: orbax tells of each step it takes, and shows tracebacks of what is said here in one line."""
+    """Filter of absl's logger: orbax tells of all it does, and shows tracebacks of what is said here in one line."""
     return "/orbax/" not in record.pathname
 
 
@@ -91,15 +61,17 @@ def latest(folder: str | Path) -> int | None:
 class Checkpoints:
     """The checkpoints of one run, written beside the training and verified when read."""
 
-    def __init__(self, folder: str | Path, identity: Identity | None = None, mesh: Mesh | None = None, reads_only: bool = False):
+    def __init__(self, folder: str | Path, identity: Identity | None = None, mesh: Mesh | None = None,
+                 reads_only: bool = False):
         logging.get_absl_logger().addFilter(quiet)          # adding one filter twice changes nothing
         self.folder, self.identity, self.mesh = Path(folder).absolute(), identity, mesh
-        options = ocp.CheckpointManagerOptions(read_only=True) if reads_only else ocp.CheckpointManagerOptions(
-            max_to_keep=KEEP, cleanup_tmp_directories=True, enable_async_checkpointing=True)
+        writing = dict(max_to_keep=KEEP, cleanup_tmp_directories=True, enable_async_checkpointing=True)
+        options = ocp.CheckpointManagerOptions(**(dict(read_only=True) if reads_only else writing))
         try:
             self.manager = ocp.CheckpointManager(self.folder / "checkpoints", options=options)
         except OSError as error:
-            raise MedFuseError(f"{self.folder}: cannot be written ({error.strerror}): choose another --workdir") from error
+            raise MedFuseError(f"{self.folder}: cannot be written ({error.strerror}): "
+                               "choose another --workdir") from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -117,7 +89,8 @@ class Checkpoints:
         template: arrays of the right shapes, whose values are not used.
         """
         places = sharding.placements(template, self.mesh)
-        target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), template, places)
+        target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+                              template, places)
         damaged = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
             state, meta, failure = self.attempt(step, target)
@@ -131,31 +104,29 @@ class Checkpoints:
             return state, meta
         if damaged:
             raise MedFuseError(f"{self.folder}/checkpoints: none of the steps {sorted(damaged)} can be read "
-                               f"({next(iter(damaged.values()))}): restore them from a copy, or delete {self.folder} to begin anew")
+                               f"({next(iter(damaged.values()))}): restore them from a copy, "
+                               f"or delete {self.folder} to begin anew")
         return None, {}
 
     def attempt(self, step: int, target: State) -> tuple[State | None, dict[str, Any], str]:
         """(state, meta, "") of a step, or (None, {}, why not); another config is an error at once."""
-        state, meta, failure = None, {}, ""
-        try:
+        state, meta = None, {}
+        with Reading() as reading:
             meta = self.meta(step)
             self.compare(meta, target)
             state = self.restore(step, nested(target))
             wrong = differing(digests(state), meta["digest"])
-            failure = f"digest of {wrong} differs" if wrong else ""
-        except MedFuseError:
-            raise
-        except DAMAGE as error:
-            failure = first_line(error)
-        if sharding.agree(int(bool(failure))):
-            return None, {}, failure or "another process could not read it"
+            reading.failure = f"digest of {wrong} differs" if wrong else ""
+        if sharding.agree(int(bool(reading.failure))):
+            return None, {}, reading.failure or "another process could not read it"
         return joined(state, target), meta, ""
 
     def meta(self, step: int) -> dict[str, Any]:
         """What is written beside the arrays."""
         meta = self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-        if meta["format"] != FORMAT or meta["step"] != step:
-            raise ValueError(f"meta is of step {meta['step']}, format {meta['format']}")
+        seal = meta.pop("seal")
+        if seal != twelve(meta) or meta["format"] != FORMAT or meta["step"] != step:
+            raise ValueError(f"its meta, of step {meta['step']} and format {meta['format']}, does not fit its own hash")
         return meta
 
     def restore(self, step: int, target: Any) -> Any:
@@ -166,12 +137,7 @@ class Checkpoints:
 
     def compare(self, meta: Mapping[str, Any], target: State | None = None) -> None:
         """Refuse a checkpoint of another config, other borrowed weights or another network, naming what differs."""
-        mine, its = self.identity.fields(), Identity(**meta["identity"]).fields()
-        other = [f"{name} was {its.get(name, 'absent')}, is {mine.get(name, 'absent')}"
-                 for name in sorted(mine.keys() | its.keys()) if mine.get(name, "absent") != its.get(name, "absent")]
-        if other:
-            raise MedFuseError(f"{self.folder}: made with another config ({'; '.join(other)}): "
-                               "give the same values, or another --workdir")
+        refuse_other(self.folder, self.identity.fields(), Identity(**meta["identity"]).fields())
         if target is None:
             return
         shapes = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in paths(nested(target)).items()}
@@ -179,7 +145,8 @@ class Checkpoints:
         for name in sorted(shapes.keys() | kept.keys()):
             if shapes.get(name) != kept.get(name):
                 raise MedFuseError(f"{self.folder}: made by other code (version {meta['code_version']}: {name} was "
-                                   f"{kept.get(name, 'absent')}, is {shapes.get(name, 'absent')}): use another --workdir")
+                                   f"{kept.get(name, 'absent')}, is {shapes.get(name, 'absent')}): "
+                                   "use another --workdir")
 
     def put_aside(self, step: int, why: str, better: int) -> None:
         """Move a damaged step out of the way; it is never deleted."""
@@ -204,10 +171,12 @@ class Checkpoints:
         meta = dict(format=FORMAT, step=step, identity=vars(self.identity), config_hash=self.identity.hash(),
                     code_version=code_version(), versions={"jax": jax.__version__, "orbax": ocp.__version__},
                     mesh=dict(self.mesh.shape), processes=jax.process_count(), digest=sums, **more)
+        meta = json.loads(json.dumps(meta))
         # The order of examples is a function of the step, so that the step is all of the iterator's state.
         try:
             self.manager.save(step, force=True, args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(tree), iterator=ocp.args.JsonSave({"next_step": step}), meta=ocp.args.JsonSave(meta)))
+                state=ocp.args.PyTreeSave(tree), iterator=ocp.args.JsonSave({"next_step": step}),
+                meta=ocp.args.JsonSave(meta | {"seal": twelve(meta)})))
         except UNWRITABLE as error:
             raise self.unwritten(error) from error
 
@@ -220,8 +189,8 @@ class Checkpoints:
 
     def unwritten(self, error: Exception) -> MedFuseError:
         """The one line of a full or vanished disk."""
-        return MedFuseError(f"{self.folder}/checkpoints: a checkpoint could not be written ({first_line(error)}): free space and "
-                            f"run again; the last good step is {latest(self.folder)}")
+        return MedFuseError(f"{self.folder}/checkpoints: a checkpoint could not be written ({first_line(error)}): "
+                            f"free space and run again; the last good step is {latest(self.folder)}")
 
 
 def nested(state: State) -> dict[str, Any]:
@@ -236,33 +205,72 @@ def joined(state: Mapping[str, Any], like: State) -> State:
     return dict(state) | {"opt": moments}
 
 
+class Reading:
+    """A block that reads a step: what damage makes of it is noted in one line instead of raised.
+
+    After a first array has failed, the tasks that orbax began for the others find their loop closed; each would tell.
+    """
+
+    def __init__(self):
+        self.failure = ""
+
+    def __enter__(self) -> "Reading":
+        self.hook, sys.unraisablehook = sys.unraisablehook, self.told
+        python_logging.getLogger("asyncio").addFilter(self.heard)
+        self.warned = warnings.catch_warnings()
+        self.warned.__enter__()
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        # orbax raises a plain Exception for an array that cannot be read.
+        damaged = type(error) is Exception or isinstance(error, DAMAGE) and not isinstance(error, MedFuseError)
+        if damaged:
+            self.failure = first_line(error)
+            traceback.clear_frames(trace)
+            time.sleep(LEFTOVERS_S)
+            gc.collect()
+        self.warned.__exit__(None, None, None)
+        python_logging.getLogger("asyncio").removeFilter(self.heard)
+        sys.unraisablehook = self.hook
+        return damaged
+
+    def told(self, what: Any) -> None:
+        """Python's hook for what cannot be raised any more."""
+        if not (inspect.iscoroutine(what.object) or "Event loop is closed" in str(what.exc_value)):
+            self.hook(what)
+
+    @staticmethod
+    def heard(record: Any) -> bool:
+        """Filter of asyncio's logger."""
+        return "never retrieved" not in record.getMessage()
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in a few words."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160] if str(error).strip() else 'no message'}"
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160]}" if str(error).strip() else repr(error)
 
 
 def load_params(folder: str | Path, identity: Identity | None = None) -> tuple[Params, dict[str, Any], dict[str, Any]]:
-    """(averaged parameters as host arrays, config, meta) of the newest good step of WORKDIR/STAGE; nothing is changed there."""
+    """(averaged parameters as host arrays, config, meta) of the newest good step of WORKDIR/STAGE.
+
+    Nothing is changed there.
+    """
     folder = Path(folder)
     if not steps_in(folder):
         raise MedFuseError(f"{folder}/checkpoints: no checkpoint here: train this stage first")
-    failures = {}
+    damaged = {}
     with Checkpoints(folder, identity, reads_only=True) as kept:
         for step in reversed(steps_in(folder)):
-            try:
+            with Reading() as reading:
                 meta = kept.meta(step)
                 if identity is not None:
                     kept.compare(meta)
-                params = host_params(kept, step, meta)
-            except MedFuseError:
-                raise
-            except DAMAGE as error:
-                failures[step] = first_line(error)
-                logging.warning("%s/checkpoints/%d is damaged (%s): taking an older one", folder, step, failures[step])
-                continue
-            return params, meta["identity"]["config"], meta
-    raise MedFuseError(f"{folder}/checkpoints: none of the steps {sorted(failures)} can be read "
-                       f"({next(iter(failures.values()))}): restore them from a copy, or train this stage again")
+                return host_params(kept, step, meta), meta["identity"]["config"], meta
+            damaged[step] = reading.failure
+            logging.warning("%s/checkpoints/%d is damaged (%s): taking an older one", folder, step, reading.failure)
+    raise MedFuseError(f"{folder}/checkpoints: none of the steps {sorted(damaged)} can be read "
+                       f"({next(iter(damaged.values()))}): restore them from a copy, or train this stage again")
 
 
 def host_params(kept: Checkpoints, step: int, meta: Mapping[str, Any]) -> Params:

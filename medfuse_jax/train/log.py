@@ -45,7 +45,8 @@ def write_json(path: Path, value: Any) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise MedFuseError(f"{path}: cannot be written ({error.strerror}): free space or choose another --workdir") from error
+        raise MedFuseError(f"{path}: cannot be written ({error.strerror}): "
+                           "free space or choose another --workdir") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -116,8 +117,8 @@ class Journal:
                 self.events.flush()
                 self.flushed = time.monotonic()
         except OSError as error:
-            raise MedFuseError(f"{self.folder}/metrics.jsonl: cannot be written ({error.strerror}): free space and run again; "
-                               "it goes on from the last checkpoint") from error
+            raise MedFuseError(f"{self.folder}/metrics.jsonl: cannot be written ({error.strerror}): "
+                               "free space and run again; it goes on from the last checkpoint") from error
 
     def event(self, step: int, drawing: Any) -> None:
         """One event for TensorBoard."""
@@ -131,7 +132,7 @@ def shown(value: Any) -> bool:
 
 
 def drawn(name: str, value: Any) -> Any:
-    """TensorBoard's form of a number, a text, a figure, or an image (h w, h w 1|3; 0..1 or uint8); None for anything else."""
+    """TensorBoard's form of a number, text, figure, or image (h w, h w 1|3; 0..1 or uint8); None for anything else."""
     if isinstance(value, str):
         return summary.text(name, value)
     if hasattr(value, "savefig"):

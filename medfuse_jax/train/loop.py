@@ -17,8 +17,9 @@ from ml_collections import ConfigDict
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages.stage import Frozen, Params, Stage
 from medfuse_jax.train import sharding, signals
-from medfuse_jax.train.checkpoint import Checkpoints, identity, load_params
-from medfuse_jax.train.log import Journal, Progress, read_json, write_json
+from medfuse_jax.train.checkpoint import Checkpoints, latest, load_params
+from medfuse_jax.train.identity import identity
+from medfuse_jax.train.log import Journal, Progress, read_json, shown, write_json
 from medfuse_jax.train.state import State, averaged, create, evaluate_step, train_step
 
 PATIENCE = 20        # updates skipped in a row before the run is given up
@@ -28,8 +29,8 @@ ASK_EVERY = 5        # steps between two questions to the other processes whethe
 def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command: str = "") -> Params:
     """Train a stage to `config.steps` in WORKDIR/STAGE and return its averaged parameters (host arrays).
 
-    Goes on from the newest good checkpoint; a finished stage is read, not trained again. SIGTERM and Ctrl-C save, tell
-    the command to go on with, and raise signals.Interrupted.
+    Goes on from the newest good checkpoint; a finished stage is read, not trained again. SIGTERM and Ctrl-C save,
+    tell the command to go on with, and raise signals.Interrupted.
     """
     began, folder = time.monotonic(), Path(folder)
     mesh = sharding.mesh(config.mesh)
@@ -64,7 +65,7 @@ def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command
                 journal.write(done, line)
                 if number := run.told_to_stop(caught, done):
                     run.leave(number, done, state, command)
-            return run.conclude(state, journal)
+            return run.conclude(state)
 
 
 def due(done: int, every: int, steps: int) -> bool:
@@ -79,10 +80,12 @@ class Run:
                  kept: Checkpoints, first: int, began: float):
         self.stage, self.data, self.config, self.folder = stage, data, config, folder
         self.mesh, self.frozen, self.kept, self.first, self.began = mesh, frozen, kept, first, began
-        self.compiled, self.compile_s, self.wait_s, self.train_s, self.count = None, 0.0, 0.0, 0.0, 0
-        self.last, self.judged = None, (-1, {})
         self.evaluation = jax.jit(evaluate_step(stage, config.seed))
-        self.ahead = jax.default_backend() != "cpu"     # on CPU, steps that overlap share cores, and can lock each other out
+        self.compiled, self.compile_s, self.wait_s, self.count = None, 0.0, 0.0, 0
+        self.started = began                            # when the first step was done; later by each pause since
+        self.last, self.judged = None, (-1, {})
+        # On CPU, steps that overlap share the cores, and can lock each other out.
+        self.ahead = jax.default_backend() != "cpu"
 
     def batches(self) -> Iterator[dict[str, jax.Array]]:
         """Global batches of the steps that are left. Counts the time that the devices wait for data."""
@@ -131,8 +134,9 @@ class Run:
         values = {name: value.item() for name, value in sharding.fetch(dict(scalars)).items()}
         row = values.pop("skipped_row")
         if row >= PATIENCE:
-            raise MedFuseError(f"{self.folder}: loss or gradient was not finite for {row} steps in a row; the last good step is "
-                               f"{done - row}, the last checkpoint {max(self.kept.manager.all_steps(), default=None)}: lower "
+            self.kept.finish()
+            raise MedFuseError(f"{self.folder}: loss or gradient was not finite for {row} steps in a row; the last "
+                               f"good step is {done - row}, the last checkpoint {latest(self.folder)}: lower "
                                "--config.optimizer.rate or look at the data")
         if row:
             logging.warning("%s: step %d was skipped, its loss or gradient is not finite", self.stage.name, done)
@@ -149,18 +153,18 @@ class Run:
             for probe in self.stage.probes.values():
                 values |= probe(params, self.frozen, self.data)
             self.judged = (step, values)
-            self.began_again(asked)
+            self.paused(asked)
         return self.judged[1]
 
-    def began_again(self, asked: float) -> None:
+    def paused(self, asked: float) -> None:
         """Leave the time since `asked` out of the rate of training."""
-        self.started = getattr(self, "started", asked) + time.monotonic() - asked
+        self.started += time.monotonic() - asked
 
     def save(self, done: int, state: State) -> None:
         """Begin to write a checkpoint."""
         asked = time.monotonic()
         self.kept.save(done, state, wall_s=asked - self.began)
-        self.began_again(asked)
+        self.paused(asked)
 
     def told_to_stop(self, caught: signals.Caught, done: int) -> int:
         """The signal that any of the processes has got; they all see it at the same step."""
@@ -177,10 +181,9 @@ class Run:
             sys.stdout.flush()
         raise signals.Interrupted(number)
 
-    def conclude(self, state: State, journal: Journal) -> Params:
+    def conclude(self, state: State) -> Params:
         """The last checkpoint, what borrowers need to know, the final figures, and the summary that says: finished."""
         done, params = int(state["step"]), averaged(state)
-        rate = (self.count - 1) / (time.monotonic() - self.started) if self.count > 1 else None
         spent = time.monotonic() - self.started if self.count > 1 else None
         self.save(done, state)
         self.kept.finish()
@@ -194,10 +197,11 @@ class Run:
             write_json(self.folder / "summary.json", dict(
                 stage=self.stage.name, preset=self.config.preset, steps=done, wall_s=time.monotonic() - self.began,
                 compile_s=self.compile_s, parameters=parameters(state), devices=self.mesh.size,
-                examples_per_s=rate and rate * self.config.batch, data_wait_share=spent and self.wait_s / spent,
+                examples_per_s=spent and (self.count - 1) * self.config.batch / spent,
+                data_wait_share=spent and self.wait_s / spent,
                 device=jax.devices()[0].device_kind, processes=jax.process_count(), **peak_memory(),
                 skipped=int(state["skipped"]["total"]),
-                final={name: value for name, value in final.items() if isinstance(value, int | float | np.number)}))
+                final={name: value for name, value in final.items() if np.ndim(value) == 0 and not shown(value)}))
         sharding.wait_for_all("concluded")
         return lent
 
@@ -210,14 +214,14 @@ def level(batches: Any) -> Iterator[Mapping[str, np.ndarray]]:
         yield last
 
 
-def mean(evaluation: Any, params: Params, frozen: Frozen, batches: Iterator[Mapping[str, jax.Array]]) -> dict[str, float]:
+def mean(evaluation: Any, params: Params, frozen: Frozen,
+         batches: Iterator[Mapping[str, jax.Array]]) -> dict[str, float]:
     """Each value summed under its weight over all batches and processes, divided once."""
-    sums, weight = {}, 0.0
+    totals: dict[str, np.ndarray] = {}
     for place, batch in enumerate(batches):
-        some, more = evaluation(params, frozen, batch, place)
-        sums = {name: sums.get(name, 0.0) + float(value) for name, value in sharding.fetch(some).items()}
-        weight += float(sharding.fetch(more))
-    return {name: total / weight if weight else float("nan") for name, total in sums.items()}
+        some = sharding.fetch(evaluation(params, frozen, batch, place))
+        totals = {name: totals.get(name, 0.0) + np.array(pair, np.float64) for name, pair in some.items()}
+    return {name: float(total / weight) if weight else float("nan") for name, (total, weight) in totals.items()}
 
 
 def parameters(state: State) -> int:
@@ -229,5 +233,6 @@ def peak_memory() -> dict[str, Any]:
     """Largest memory of this process on the host, and of its first device where the backend tells."""
     unit = 1 if sys.platform == "darwin" else 1024
     device = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-    return dict(peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, peak_device_memory_bytes=device)
+    return dict(peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+                peak_device_memory_bytes=device)
 

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import jax
@@ -37,7 +38,8 @@ def initialise() -> None:
     except ValueError as error:
         if address is None and "coordinator_address" in str(error):
             return                                                   # no cluster: one process
-        raise MedFuseError(f"JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID: {error}; set all three") from error
+        raise MedFuseError("JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID: "
+                           f"{error}; set all three") from error
     except RuntimeError as error:
         if address is None and "before any JAX calls" in str(error):
             return                                                   # a notebook that has already computed
@@ -74,8 +76,8 @@ def check_batch(mesh: Mesh | AbstractMesh, batch: int, accumulate: int = 1) -> N
     """Refuse a global batch that does not divide into micro-batches and over the mesh."""
     parts = mesh.shape["data"] * accumulate
     if batch < 1 or batch % parts:
-        raise MedFuseError(f"batch {batch} does not divide by mesh data {mesh.shape['data']} x accumulate {accumulate}: "
-                           f"choose a multiple of {parts} (--config.batch)")
+        raise MedFuseError(f"batch {batch} does not divide by mesh data {mesh.shape['data']} x accumulate "
+                           f"{accumulate}: choose a multiple of {parts} (--config.batch)")
 
 
 def whole(mesh: Mesh | AbstractMesh) -> NamedSharding:
@@ -114,6 +116,7 @@ def batch_sharding(mesh: Mesh | AbstractMesh, name: str, shape: tuple[int, ...])
     return NamedSharding(mesh, P("data", depth) if len(shape) > 1 else P("data"))
 
 
+@cache
 def readers(mesh: Mesh) -> tuple[int, int]:
     """(which share of each batch this process reads, number of shares): the `shard` that the data is made with.
 
@@ -123,8 +126,9 @@ def readers(mesh: Mesh) -> tuple[int, int]:
                     if device.process_index == process}) for process in range(jax.process_count())]
     shares = sorted({tuple(row) for row in rows})
     if [row for share in shares for row in share] != list(range(mesh.shape["data"])):
-        raise MedFuseError(f"mesh data={mesh.shape['data']} space={mesh.shape['space']}: rows of a batch would overlap between "
-                           "processes: let space divide, or be a multiple of, the devices of a process (--config.mesh.space)")
+        raise MedFuseError(f"mesh data={mesh.shape['data']} space={mesh.shape['space']}: rows of a batch would overlap "
+                           "between processes: let space divide, or be a multiple of, the devices of a process "
+                           "(--config.mesh.space)")
     return shares.index(tuple(rows[jax.process_index()])), len(shares)
 
 

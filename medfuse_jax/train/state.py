@@ -16,7 +16,8 @@ from medfuse_jax.stages.stage import Batch, Frozen, Params, Stage, Values
 # params, opt, ema ({} without one): trees of arrays;  step: updates asked for, skipped ones counted;
 # skipped: {"row": in a row until now, "total"}
 State = dict[str, Any]
-NO_DECAY = ("bias", "scale", "offset")        # stacked by a scan over layers they have two axes, and are still no matrices
+# Stacked by a scan over layers these have two axes, and are still no matrices.
+NO_DECAY = ("bias", "scale", "offset")
 
 
 def schedule(config: ConfigDict) -> Callable[[Any], Any]:
@@ -41,17 +42,20 @@ def decayed(params: Params) -> Params:
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW under a global-norm clip (0: none). b2 = 0.99: its memory of 100 updates suits runs of a few hundred steps too."""
+    """AdamW (Loshchilov and Hutter 2019) under a global-norm clip (0: none)."""
     settings = config.optimizer
     clip = optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity()
-    return optax.chain(clip, optax.adamw(schedule(config), b1=0.9, b2=0.99, weight_decay=settings.weight_decay, mask=decayed))
+    # b2 = 0.99: a memory of 100 updates suits runs of a few hundred steps, too.
+    return optax.chain(clip, optax.adamw(schedule(config), b1=0.9, b2=0.99, weight_decay=settings.weight_decay,
+                                         mask=decayed))
 
 
 def create(stage: Stage, config: ConfigDict) -> State:
     """The state before the first update, as host arrays; nothing is compiled."""
     params = jax.tree.map(np.asarray, stage.init(config.seed))
     # Every moment and counter of the chain begins at zero: its shape is all there is to know.
-    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(optimizer(config).init, params))
+    shapes = jax.eval_shape(optimizer(config).init, params)
+    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     ema = jax.tree.map(np.copy, params) if config.optimizer.ema else {}
     zero = np.zeros((), np.int32)
     return dict(params=params, opt=moments, ema=ema, step=zero, skipped=dict(row=zero.copy(), total=zero.copy()))
@@ -72,7 +76,8 @@ def gradient(stage: Stage, accumulate: int) -> Callable[[Params, Frozen, Batch, 
 
     def several(params, frozen, batch, key):
         # Row r goes to micro-batch r % accumulate: each device keeps the rows that it has.
-        parts = {name: jnp.moveaxis(rows.reshape(-1, accumulate, *rows.shape[1:]), 1, 0) for name, rows in batch.items()}
+        parts = {name: jnp.moveaxis(rows.reshape(-1, accumulate, *rows.shape[1:]), 1, 0)
+                 for name, rows in batch.items()}
         shapes = jax.eval_shape(once, params, frozen, {name: rows[0] for name, rows in parts.items()}, key)
 
         def add(total, part):
@@ -87,7 +92,10 @@ def gradient(stage: Stage, accumulate: int) -> Callable[[Params, Frozen, Batch, 
 
 
 def train_step(stage: Stage, config: ConfigDict) -> Callable[[State, Frozen, Batch], tuple[State, Values]]:
-    """(state, frozen, batch) -> (state, scalars). An update whose loss or gradient is not finite is skipped and counted."""
+    """(state, frozen, batch) -> (state, scalars).
+
+    An update whose loss or gradient is not finite is skipped and counted.
+    """
     settings, chain, rate = config.optimizer, optimizer(config), schedule(config)
     see = gradient(stage, settings.accumulate)
 
@@ -101,7 +109,7 @@ def train_step(stage: Stage, config: ConfigDict) -> Callable[[State, Frozen, Bat
         params = optax.apply_updates(state["params"], updates)
         new = dict(params=params, opt=moments, ema={})
         if settings.ema:
-            # The average forgets its random start early on: after n updates it spans about a tenth of them, until `ema` is reached.
+            # Early on the average forgets its random start: after n updates it spans a tenth of them, until `ema`.
             done = state["step"].astype(jnp.float32)
             decay = jnp.minimum(settings.ema, (1 + done) / (10 + done))
             new["ema"] = optax.incremental_update(params, state["ema"], 1 - decay)
@@ -110,19 +118,24 @@ def train_step(stage: Stage, config: ConfigDict) -> Callable[[State, Frozen, Bat
 
         skipped = dict(row=jnp.where(good, 0, state["skipped"]["row"] + 1),
                        total=state["skipped"]["total"] + jnp.where(good, 0, 1))
-        scalars = scalars | dict(grad_norm=norm, rate=rate(state["step"]), skipped=skipped["total"], skipped_row=skipped["row"])
+        scalars = scalars | dict(grad_norm=norm, rate=rate(state["step"]),
+                                 skipped=skipped["total"], skipped_row=skipped["row"])
         return new | dict(step=state["step"] + 1, skipped=skipped), scalars
 
     return step
 
 
-def evaluate_step(stage: Stage, seed: int) -> Callable[[Params, Frozen, Batch, Any], tuple[Values, Any]]:
-    """(params, frozen, batch, place of the batch) -> (weighted sum of each value, sum of weights)."""
+def evaluate_step(stage: Stage, seed: int) -> Callable[[Params, Frozen, Batch, Any], dict[str, tuple[Any, Any]]]:
+    """(params, frozen, batch, place of the batch) -> {name: (weighted sum of the value, sum of its weights)}."""
     def step(params, frozen, batch, place):
         weight = batch["weight"].astype(jnp.float32)
         values = stage.evaluate(params, frozen, batch, jax.random.fold_in(jax.random.key(seed), place))
-        # Rows of weight 0 are padding: whatever was computed on them, NaN included, is left out.
-        sums = {name: jnp.sum(jnp.where(weight > 0, value * weight, 0.0)) for name, value in values.items()}
-        return sums, jnp.sum(weight)
+        sums = {}
+        for name, value in values.items():
+            value, own = value if isinstance(value, tuple) else (value, jnp.ones_like(weight))
+            # Rows of weight 0 are padding, or have no such value: what was computed on them, even NaN, is left out.
+            counted = weight * own
+            sums[name] = jnp.sum(jnp.where(counted > 0, value * counted, 0.0)), jnp.sum(counted)
+        return sums
 
     return step

@@ -1,11 +1,12 @@
-"""English as data: the words that are written and read, and the templates of sentences and of the report."""
+"""English as data: the words that are written and read, and the templates of sentences."""
 
 from medfuse_jax.data.language.lexicon import Lexicon
 
 UNITS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
          "seventeen eighteen nineteen").split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-NUMBERS = (*UNITS, *(f"{ten}-{unit}" if unit != "zero" else ten for ten in TENS for unit in UNITS[:10]), "hundred")
+NUMBERS = (*UNITS, *(f"{ten}-{unit}" if unit != "zero" else ten for ten in TENS for unit in UNITS[:10]),
+           "hundred")
 
 REGION = {
     "infratentorial": ("infratentorial",), "periventricular": ("periventricular",),
@@ -16,7 +17,7 @@ REGION = {
 WRITTEN = {
     "contrast": {
         "FLAIR": ("FLAIR",), "T1w": ("T1w", "T1-weighted"), "T2w": ("T2w", "T2-weighted"),
-        "ce-gadolinium_T1w": ("post-gadolinium T1w",),
+        "ce-gadolinium_T1w": ("post-gadolinium T1w", "post-gadolinium T1-weighted"),
     },
     "sex": {"F": ("woman", "female patient"), "M": ("man", "male patient")},
     "phenotype": {
@@ -57,7 +58,8 @@ WRITTEN = {
     "preserved": {
         "thalamus": ("normal thalamus", "thalami of normal volume"), "caudate": ("normal caudate nuclei",),
         "putamen": ("normal putamina", "putamina of normal volume"),
-        "hippocampus": ("normal hippocampi", "hippocampi of normal volume"), "whole_brain": ("normal brain volume",),
+        "hippocampus": ("normal hippocampi", "hippocampi of normal volume"),
+        "whole_brain": ("normal brain volume",),
     },
     "healthy": {"": ("healthy control", "healthy volunteer")},
     "only": {"": ("otherwise normal", "no other abnormality")},
@@ -68,12 +70,16 @@ UNDERSTOOD = {
         "FLAIR": ("T2 FLAIR", "T2w FLAIR", "FLAIR T2", "fluid attenuated inversion recovery"),
         "T1w": ("T1", "T1 weighted", "MPRAGE"), "T2w": ("T2", "T2 weighted"),
         "ce-gadolinium_T1w": (
-            "ce gadolinium T1w", "T1w after gadolinium", "T1 after gadolinium", "T1 post gadolinium", "T1w post gadolinium", "T1 gadolinium",
-            "T1w with gadolinium", "T1 with gadolinium", "post contrast T1", "post contrast T1w", "T1 post contrast",
-            "T1w post contrast", "gadolinium enhanced T1", "gadolinium enhanced T1w", "T1 Gd", "T1w Gd", "T1 CE",
+            "ce gadolinium T1w", "T1w after gadolinium", "T1 after gadolinium", "T1 post gadolinium",
+            "T1w post gadolinium", "T1 gadolinium",
+            "T1w with gadolinium", "T1 with gadolinium", "post contrast T1", "post contrast T1w",
+            "T1 post contrast",
+            "T1w post contrast", "gadolinium enhanced T1", "gadolinium enhanced T1w", "T1 Gd", "T1w Gd",
+            "T1 CE",
             "contrast enhanced T1", "contrast enhanced T1w", "post gadolinium T1", "after gadolinium"),
     },
-    "sex": {"F": ("female", "women", "lady", "girl", "F", "she", "her"), "M": ("male", "men", "gentleman", "boy", "M", "he", "his")},
+    "sex": {"F": ("female", "women", "lady", "girl", "F", "she", "her"), "M": ("male", "men", "gentleman",
+        "boy", "M", "he", "his")},
     "phenotype": {
         "CIS": ("clinical isolated syndrome",),
         "RRMS": ("RR", "RR MS", "relapsing remitting", "relapsing MS", "relapsing multiple sclerosis"),
@@ -81,7 +87,8 @@ UNDERSTOOD = {
         "PPMS": ("PP", "PP MS", "primary progressive", "PRMS", "progressive relapsing MS"),      # Lublin 2013
     },
     "treatment": {
-        "none": ("without treatment", "treatment naive", "no therapy", "not treated", "no disease modifying therapy",
+        "none": ("without treatment", "treatment naive", "no therapy", "not treated",
+                 "no disease modifying therapy",
                  "without therapy", "off treatment"),
         "moderate": ("moderate efficacy", "platform therapy", "interferon", "interferon beta", "glatiramer",
                      "glatiramer acetate", "dimethyl fumarate", "teriflunomide", "moderate efficacy DMT"),
@@ -94,49 +101,67 @@ UNDERSTOOD = {
     },
     "region": {
         "infratentorial": ("posterior fossa", "brainstem", "brain stem", "cerebellar", "cerebellum", "pontine"),
-        "periventricular": ("peri ventricular", "around the ventricles"),
+        "periventricular": ("peri ventricular", "PV", "around the ventricles"),
         "deep_grey": ("deep grey", "deep gray matter", "deep gray", "basal ganglia"),
-        "cortical": ("intracortical", "leukocortical", "cortex"), "juxtacortical": ("juxta cortical",),
+        "cortical": ("intracortical", "leukocortical", "cortex"), "juxtacortical": ("juxta cortical", "JC"),
         "deep_white": ("deep white",),
     },
     "lesion": {"": (
-        "MS lesion", "brain lesion", "cerebral lesion", "T2 lesion", "T2w lesion", "FLAIR lesion", "plaque", "MS plaque",
+        "MS lesion", "brain lesion", "cerebral lesion", "T2 lesion", "T2w lesion", "FLAIR lesion", "plaque",
+        "MS plaque",
         "white matter lesion", "white matter hyperintensity", "white matter hyperintensities", "hyperintensity",
-        "hyperintensities", "T2 hyperintensity", "T2 hyperintensities", "FLAIR hyperintensity", "FLAIR hyperintensities",
-        "demyelinating lesion", "focus", "foci", "WMH", "brain MS lesion", "focal lesion")},
-    "burden": {"": ("lesional load", "T2 lesion load", "T2 lesion burden", "disease burden", "MS lesion load", "burden of disease",
+        "hyperintensities", "T2 hyperintensity", "T2 hyperintensities", "FLAIR hyperintensity",
+        "FLAIR hyperintensities",
+        "demyelinating lesion", "hyperintense lesion", "T2 hyperintense lesion",
+        "T2 weighted hyperintense lesion",
+        "focus", "foci", "WMH", "brain MS lesion", "focal lesion")},
+    "burden": {"": ("lesional load", "T2 lesion load", "T2 lesion burden", "disease burden", "MS lesion load",
+                    "burden of disease",
                     "load of lesion", "burden of lesion")},
     "load": {
-        "none": ("absent", "nil"), "minimal": ("very low", "very mild", "very small"), "mild": ("light", "small", "slight"),
-        "high": ("large", "marked", "considerable", "heavily"), "very_high": ("severe", "massive", "extensive", "very large"),
+        "none": ("absent", "nil"), "minimal": ("very low", "very mild", "very small"), "mild": ("light",
+            "small", "slight"),
+        "high": ("large", "marked", "considerable", "heavily"), "very_high": ("severe", "massive", "extensive",
+            "very large"),
     },
     "grade": {
         "none": ("absent", "nil"), "mild": ("minimal", "mildly", "slightly", "discrete", "subtle", "light"),
         "moderate": ("moderately",),
-        "severe": ("severely", "markedly", "pronounced", "advanced", "heavy", "massive", "strong", "very severe",
+        "severe": ("severely", "markedly", "pronounced", "advanced", "heavy", "massive", "strong",
+                   "very severe",
                    "important", "profound"),
     },
     "structure": {
         "thalamus": ("left and right thalamus", "both thalami"), "caudate": ("caudate", "caudates"),
         "putamen": ("putamens",), "hippocampus": ("hippocampuses",),
-        "whole_brain": ("global", "cerebral", "diffuse", "generalised", "generalized", "whole brain", "brain volume",
+        "whole_brain": ("global", "cerebral", "diffuse", "generalised", "generalized", "whole brain",
+                        "brain volume",
                         "global brain", "diffuse brain", "global cerebral"),
     },
     "healthy": {"": ("healthy", "healthy subject", "healthy person", "healthy brain", "healthy individual")},
     "normal brain": {"": (
-        "normal brain MRI", "normal MRI", "normal brain", "normal brain scan", "normal scan", "normal MRI of the brain",
+        "normal brain MRI", "normal MRI", "normal brain", "normal brain scan", "normal scan",
+        "normal MRI of the brain",
         "unremarkable brain MRI", "unremarkable MRI", "brain MRI is normal", "MRI is normal", "brain is normal",
         "normal head MRI", "normal brain MR", "scan is normal")},
-    "only": {"": ("only", "otherwise unremarkable", "no other lesion", "no other finding", "nothing else", "no further lesion",
-                  "no further abnormality", "no other abnormalities", "without other abnormality", "no additional lesion",
+    "only": {"": ("only", "otherwise unremarkable", "no other lesion", "no other finding", "nothing else",
+                  "no further lesion",
+                  "no further abnormality", "no other abnormalities", "without other abnormality",
+                  "no additional lesion",
                   "no additional abnormality", "no additional finding", "solely", "exclusively")},
-    "not": {"": ("no", "without", "not", "none", "absence of", "free of", "absent of", "nor", "neither", "never", "lack of", "devoid of")},
-    "atrophy": {"": ("atrophy", "atrophic", "volume loss", "atrophied", "shrinkage", "shrunken", "loss of volume", "tissue loss")},
-    "normal": {"": ("normal", "preserved", "unremarkable", "spared", "intact", "normal volume", "normal in volume",
+    "not": {"": ("no", "without", "not", "none", "absence of", "free of", "absent of", "neither",
+                 "never", "lack of", "devoid of")},
+    "nor": {"": ("nor",)},
+    "atrophy": {"": ("atrophy", "atrophic", "volume loss", "atrophied", "shrinkage", "shrunken",
+                     "loss of volume", "tissue loss")},
+    "normal": {"": ("normal", "preserved", "unremarkable", "spared", "intact", "normal volume",
+                    "normal in volume",
                     "normal size", "normal in size", "of normal volume", "of normal size")},
-    "volume": {"": ("lesion volume", "lesions volume", "volume of lesion", "lesion load volume", "T2 lesion volume", "volume of the lesion",
+    "volume": {"": ("lesion volume", "lesions volume", "volume of lesion", "lesion load volume",
+                    "T2 lesion volume", "volume of the lesion",
                     "lesional volume", "volume")},
-    "tally": {"": ("lesion count", "number of lesion", "lesion number", "count of lesion", "number of the lesion")},
+    "tally": {"": ("lesion count", "number of lesion", "lesion number", "count of lesion",
+                   "number of the lesion")},
     "total": {"": ("total", "in total", "in all", "overall", "altogether", "in sum")},
     "new": {"": ("new", "newly appeared", "newly formed")},
     "ml": {"1": ("millilitre", "milliliter", "cc", "cm3", "cubic centimetre", "cubic centimeter"),
@@ -145,8 +170,10 @@ UNDERSTOOD = {
     "old": {"": ("years old", "year old", "yo", "y o", "years of age", "yrs old", "yr old", "y old")},
     "someone": {"": ("patient", "subject", "person", "adult", "volunteer")},
     "aged": {"": ("aged", "age", "age of")},
-    "duration": {"": ("disease duration", "duration", "disease duration of", "for", "of disease", "since", "of MS",
-                      "after onset", "from onset", "since onset", "of evolution", "of multiple sclerosis", "disease for")},
+    "duration": {"": ("disease duration", "duration", "disease duration of", "for", "of disease", "since",
+                      "of MS",
+                      "after onset", "from onset", "since onset", "of evolution", "of multiple sclerosis",
+                      "disease for")},
     "edss": {"": ("EDSS", "EDSS score", "EDSS of")},
     "article": {"1": ("a", "an")},
     "number": {"1": ("single", "solitary", "a single", "a solitary", "one single"), "2": ("a couple of",),
@@ -154,41 +181,55 @@ UNDERSTOOD = {
     "and": {"": ("and", "as well as", "along with", "plus")},
     "or": {"": ("or",)},
     "with": {"": ("with", "showing", "shows", "show", "has", "have", "having", "but")},
-    "skip": {"": ("brain MRI", "brain MR", "brain scan", "brain image", "MRI of the brain", "MRI brain", "brain imaging", "white matter")},
+    "skip": {"": ("brain MRI", "brain MR", "brain scan", "brain image", "MRI of the brain", "MRI brain",
+                  "brain imaging", "white matter", "multiple sclerosis")},
     "aside": {
         "left and right are not commanded": ("left", "right", "left sided", "right sided", "unilateral"),
-        "a bound is read as the number itself": ("more than", "less than", "at least", "at most", "up to", "fewer than"),
+        "a bound is read as the number itself": ("more than", "less than", "at least", "at most", "up to",
+            "fewer than"),
     },
     "unsupported": {
-        "": ("spinal cord", "cervical cord", "cord", "spinal", "optic nerve", "optic neuritis", "PET", "positron emission tomography",
-             "amyloid", "stroke", "infarct", "infarction", "haemorrhage", "hemorrhage", "microbleed", "aneurysm", "oedema",
-             "edema", "SWI", "DWI", "diffusion", "perfusion", "spectroscopy", "angiography", "resolved", "shrinking"),
+        "": ("spinal cord", "cervical cord", "cord", "spinal", "optic nerve", "optic neuritis", "PET",
+             "positron emission tomography",
+             "amyloid", "stroke", "infarct", "infarction", "haemorrhage", "hemorrhage", "microbleed",
+             "aneurysm", "oedema",
+             "edema", "SWI", "DWI", "diffusion", "perfusion", "spectroscopy", "angiography", "resolved",
+             "shrinking"),
         "FLAIR and T1w": ("CT", "computed tomography", "ultrasound", "X ray"),
-        "heavy lesion load": ("tumour", "tumor", "glioma", "glioblastoma", "metastasis", "metastases", "mass", "abscess"),
+        "heavy lesion load": ("tumour", "tumor", "glioma", "glioblastoma", "metastasis", "metastases", "mass",
+                              "abscess"),
         "T1w after gadolinium": (
             "enhancing", "enhancement", "gadolinium enhancing", "gadolinium enhancement", "contrast enhancing",
-            "contrast enhancement", "enhancing lesion", "ring enhancing", "gadolinium", "gd enhancing", "gd positive"),
+            "contrast enhancement", "enhancing lesion", "ring enhancing", "gadolinium", "gd enhancing",
+            "gd positive"),
         "new lesions": ("enlarging", "enlarged lesion", "growing", "active"),
-        "lesions": ("black hole", "T1 black hole", "central vein sign", "paramagnetic rim", "rim lesion", "T1 hypointense",
+        "lesions": ("black hole", "T1 black hole", "central vein sign", "paramagnetic rim", "rim lesion",
+                    "T1 hypointense",
                     "hypointense", "smouldering", "slowly expanding"),
         "brain atrophy": (
-            "cortical atrophy", "cortical thinning", "cerebellar atrophy", "brainstem atrophy", "enlarged ventricle",
-            "ventricular enlargement", "ventricular dilatation", "corpus callosum", "large ventricle", "ventriculomegaly",
+            "cortical atrophy", "cortical thinning", "cerebellar atrophy", "brainstem atrophy",
+            "enlarged ventricle",
+            "ventricular enlargement", "ventricular dilatation", "corpus callosum", "large ventricle",
+            "ventriculomegaly",
             "hydrocephalus", "white matter atrophy"),
         "hippocampal atrophy": ("amygdala", "amygdalar", "temporal lobe atrophy", "temporal atrophy"),
         "putaminal atrophy": ("pallidum", "pallidal", "accumbens", "striatum", "striatal", "globus pallidus"),
     },
 }
 
-SKIPPED = """the of in is are there on at by to from mri mr magnetic resonance imaging image images scan scans scanner head
-case study showing seen demonstrates reveals presents presenting displays note noted
-visible obvious significant evident detectable definite any totalling totaling making up matter region regions area
-areas that this it its which who was were be been can could i we please generate create make draw me give need want would
-like sequence sequences contrast contrasts weighted acquisition treated treatment both some therapy under receiving score scored
-ms multiple sclerosis disease diagnosis diagnosed phenotype type sex gender count about approximately around roughly circa
-respectively located previous prior earlier last baseline compared comparison visit findings finding impression technique
-these those their them them each being including include whose also still present observed found existing known history
-sign signs grade degree status axial sagittal coronal slice slices white"""
+SKIPPED = """
+the of in is are there on at by to from mri mr magnetic resonance imaging image images scan scans
+scanner head case study evidence bilateral bilaterally seen demonstrates reveals presents presenting
+displays note noted visible obvious significant evident detectable definite any totalling totaling
+making up matter region regions area areas that this it its which who was were be been can could i
+we please generate create make draw me give need want would like sequence sequences contrast
+contrasts weighted acquisition treated treatment both some therapy under receiving score scored ms
+multiple sclerosis disease diagnosis diagnosed phenotype type sex gender count about approximately
+around roughly circa respectively located previous prior earlier last baseline compared comparison
+visit findings finding impression technique these those their them them each being including include
+whose also still present observed found existing known history sign signs grade degree status axial
+sagittal coronal slice slices white
+"""
 
 TEMPLATES = {
     # "[a ]" is written where the phrase stands in running text and left out in a list of tags.
@@ -211,6 +252,7 @@ TEMPLATES = {
     "atrophy.none": ("no {adjective} atrophy", "no atrophy of the {noun}", "{preserved}"),
     "atrophy.nowhere": ("no atrophy",),
     "new": ("{count} new {lesion}",),
+    "new.one": ("{count} new {lesion}",),
     "new.none": ("no new {lesion}", "no new {lesion} since the previous scan"),
     "and": (" and ",),
     "letter": ("{scan} of {person} showing {findings}", "{scan} of {person}: {findings}", "{scan} of {person}"),
@@ -221,4 +263,4 @@ TEMPLATES = {
     "patient": ("patient",), "subject": ("subject",),
 }
 
-LEXICON = Lexicon("en", ".", (1, 1), NUMBERS, WRITTEN, UNDERSTOOD, SKIPPED, TEMPLATES, {})
+LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, SKIPPED, TEMPLATES)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+NUMERIC = ("number", "article", "ml", "years")      # kinds whose value is a number
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 
@@ -38,28 +39,28 @@ class Lexicon:
 
     name: str
     decimal: str
-    singular: tuple[float, float]             # numbers in this range take the singular: 1 in English, 0 to 1.99 in French
+    singular: tuple[float, float]             # numbers in this range take the singular
     numbers: tuple[str, ...]                  # zero, one, two, ... as far as they are read
     written: dict[str, Table]
     understood: dict[str, Table]
     skipped: str                              # words that say nothing about findings
     templates: dict[str, tuple[str, ...]]     # the first of each is the canonical form
-    report: dict[str, str]
 
     @cached_property
     def phrases(self) -> dict[tuple[str, ...], tuple[str, object]]:
         """Every phrase that is read, as stems -> (kind, value)."""
-        found: dict[tuple[str, ...], tuple[str, object]] = {(stem(word),): ("skip", None) for word in self.skipped.split()}
+        found: dict[tuple[str, ...], tuple[str, object]] = {}
+        found |= {(stem(word),): ("skip", None) for word in self.skipped.split()}
         found |= {stems(word): ("number", float(n)) for n, word in enumerate(self.numbers)}
         degrees: dict[tuple[str, ...], dict[str, str]] = {}
         for name, table in (*self.written.items(), *self.understood.items()):
             kind = name.partition(".")[0]
             for value, forms in table.items():
                 for form in forms:
-                    if kind in ("load", "grade"):      # "moderate" is a load or an atrophy grade: its noun decides
+                    if kind in ("load", "grade"):      # "moderate" is either: its noun decides
                         degrees.setdefault(stems(form), {})[kind] = value
                     else:
-                        found[stems(form)] = (kind, value)
+                        found[stems(form)] = (kind, float(value) if kind in NUMERIC else value)
         return found | {key: ("degree", value) for key, value in degrees.items()}
 
     @cached_property
@@ -74,10 +75,15 @@ class Lexicon:
         forms = [form for table in tables for values in table.values() for form in values]
         return {stem(word): word for form in (*forms, *self.numbers) for word in split(form)}
 
-    def is_one(self, value: float) -> bool:
+    @property
+    def words(self) -> list[str]:
+        """Every word that is read, sorted."""
+        return sorted(set(self.skipped.split()) | set(self.vocabulary.values()))
+
+    def is_one(self, value: float | int) -> bool:
         """Whether a number takes the singular."""
         return self.singular[0] <= value <= self.singular[1]
 
-    def number(self, value: float) -> str:
+    def number(self, value: float | int) -> str:
         """Digits with the decimal mark of the language."""
         return f"{value:.6g}".replace(".", self.decimal)

@@ -3,17 +3,16 @@
 import unicodedata
 from dataclasses import dataclass, field, replace
 
-from medfuse_jax.data.definitions import COUNT_WORDS, load_word
 from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
 from medfuse_jax.data.labels import CONTRASTS
+from medfuse_jax.data.language.coherence import as_healthy, contradictions, spoken
 from medfuse_jax.data.language.languages import LEXICONS
 from medfuse_jax.data.language.lexicon import Lexicon
 from medfuse_jax.data.language.reading import SILENT, Concept, concepts_of, nearest, prepared, spans, tokens_of
 from medfuse_jax.errors import MedFuseError
 
 LONGEST = 2000                      # characters of a prompt
-OLDEST, WORST_EDSS = 120, 10
-LARGEST_ML, LARGEST_COUNT = 100.0, 1000        # beyond what any patient of the data showed
+OLDEST, WORST_EDSS = 120.0, 10.0
 DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
 
 
@@ -45,7 +44,7 @@ def check(text: str) -> None:
     if not isinstance(text, str):
         raise MedFuseError(f"prompt: expected text, got {type(text).__name__}")
     if not text.strip():
-        raise MedFuseError('prompt: it is empty; say what to show, for example "FLAIR, woman of 42, nine lesions, 6 ml"')
+        raise MedFuseError('prompt: it is empty; say what to show, as in "FLAIR, woman of 42, nine lesions, 6 ml"')
     if len(text) > LONGEST:
         raise MedFuseError(f"prompt: {len(text)} characters are too many; keep it under {LONGEST}")
     for letter in text:
@@ -71,10 +70,13 @@ class Reader:
                 self.warn(f'"{self.words([concept])}": {concept.value}')
             elif concept.letter == "?":
                 self.ignore([concept])
+                self.propose(self.tokens[concept.first])
         for rule, covered in spans(prepared(concepts)):
             getattr(self, rule or "leftover")(covered)
         statement = self.statement()
         self.warnings += contradictions(statement)
+        if statement == Statement():
+            self.warn("nothing in the text commands an image")
         return Reading(statement, self.lexicon.name, self.ignored(), self.warnings)
 
     def statement(self) -> Statement:
@@ -97,23 +99,26 @@ class Reader:
         self.unread |= {i for concept in covered for i in range(concept.first, concept.last)}
 
     def ignored(self) -> list[str]:
-        """Runs of words that were not understood; a word that looks like one of ours is named in a warning."""
+        """Runs of words that were not understood."""
         runs: list[list[str]] = []
         for i in sorted(self.unread):
             if i - 1 in self.unread:
                 runs[-1].append(self.tokens[i])
             else:
                 runs.append([self.tokens[i]])
-            close = None if (self.tokens[i].isnumeric() or len(self.tokens[i]) < 4) else nearest(self.tokens[i], self.lexicon)
-            if close and close.lower() != self.tokens[i].lower():
-                self.warn(f'"{self.tokens[i]}" was not understood: did you mean "{close}"?')
         return [" ".join(run) for run in runs]
+
+    def propose(self, word: str) -> None:
+        """Name the word of the lexicon that an unknown word looks like."""
+        close = nearest(word, self.lexicon) if len(word) > 3 else None
+        if close:
+            self.warn(f'"{word}" was not understood: did you mean "{close}"?')
 
     def put(self, name: str, value, covered: list[Concept], into: dict | None = None) -> None:
         """Store a fact; a second, different value for it is a contradiction, and the first stays."""
         into = self.fields if into is None else into
         if name in into and into[name] != value:
-            self.warn(f'"{self.words(covered)}" contradicts an earlier {name.replace("_", " ")}: {into[name]} is kept')
+            self.warn(f'"{self.words(covered)}" contradicts an earlier {spoken(name)}: {into[name]} is kept')
         else:
             into[name] = value
 
@@ -125,25 +130,22 @@ class Reader:
             self.ignore(covered)
 
     def unsupported(self, covered: list[Concept]) -> None:
-        self.ignore(covered)
+        """What no model was trained on, or a negation of what cannot be negated."""
+        self.unread |= set(range(covered[0].first, covered[-1].last))
         instead = next((concept.value for concept in covered if concept.letter == "U" and concept.value), None)
-        known = any(concept.letter == "U" and concept.value is not None and concept.value not in self.tokens for concept in covered)
-        if not any(concept.letter == "U" for concept in covered):
-            known, instead = True, None
-        if known:
-            said = self.words(covered)
-            self.warn(f'"{said}" cannot be commanded' + (f'; the nearest wording is "{instead}"' if instead else ""))
+        wording = f'; the nearest wording is "{instead}"' if instead else ""
+        self.warn(f'"{self.words(covered)}" cannot be commanded{wording}')
 
     def quantity(self, covered: list[Concept]) -> tuple[int | str | None, float | None]:
         """The count and the volume of a phrase."""
         count = volume = None
         for concept, following in zip(covered, [*covered[1:], None], strict=True):
             if following is not None and following.letter == "m":
-                volume = float(f"{concept.value * float(following.value):.6g}")
+                volume = float(f"{concept.value * following.value:.6g}")
             elif concept.letter == "!":
                 count = 0
             elif concept.letter in "nwa":
-                count = concept.value if concept.letter == "w" else float(concept.value)
+                count = concept.value
         if isinstance(count, float):
             if count != int(count):
                 self.warn(f'"{self.words(covered)}": a number of lesions is whole')
@@ -166,11 +168,13 @@ class Reader:
 
     def amount(self, region: str, count: int | str | None, volume: float | None, covered: list[Concept]) -> None:
         """Join what is said of a region with what was said of it before."""
-        before = self.regions.get(region, Amount())
-        if before.count not in (None, count) and count is not None or before.volume_ml not in (None, volume) and volume is not None:
-            self.warn(f'"{self.words(covered)}" contradicts what was said of {region.replace("_", " ")} lesions before: the first is kept')
-            return
-        self.regions[region] = Amount(before.count if count is None else count, before.volume_ml if volume is None else volume)
+        before = self.regions.setdefault(region, Amount(count, volume))
+        for name, value in (("count", count), ("volume_ml", volume)):
+            if getattr(before, name) is None:
+                before = replace(before, **{name: value})
+            elif value is not None and value != getattr(before, name):
+                self.warn(f'"{self.words(covered)}" contradicts what was said of {spoken(region)} lesions before')
+        self.regions[region] = before
 
     def inside(self, covered: list[Concept]) -> None:
         """Lesions of a structure: those of the deep grey matter, whose region holds it."""
@@ -223,9 +227,9 @@ class Reader:
 
     def number(self, name: str, covered: list[Concept], largest: float) -> None:
         value = next(concept.value for concept in covered if concept.letter == "n")
-        value *= next((float(concept.value) for concept in covered if concept.letter == "y"), 1.0)
+        value *= next((concept.value for concept in covered if concept.letter == "y"), 1.0)
         if value > largest:
-            self.warn(f'"{self.words(covered)}": {name.replace("_", " ")} is at most {largest:g}; not read')
+            self.warn(f'"{self.words(covered)}": {spoken(name)} is at most {largest:g}; not read')
             self.ignore(covered)
         else:
             self.put(name, round(value, 2), covered)
@@ -252,40 +256,3 @@ class Reader:
                 self.put("phenotype", "control", covered)
         else:
             self.put({"x": "sex", "p": "phenotype", "T": "treatment"}[letter], value, covered)
-
-
-def as_healthy(statement: Statement) -> Statement:
-    """No lesion and no atrophy, except where the text itself says otherwise."""
-    lesions = (statement.lesion_count or statement.lesion_volume_ml or statement.lesion_load not in (None, "none")
-               or any(not amount.absent for amount in statement.lesions_by_region.values()))
-    atrophy = {name: statement.atrophy.get(name, "none") for name in ATROPHY}
-    return replace(statement, lesion_count=statement.lesion_count if lesions else 0, atrophy=atrophy)
-
-
-def least(count: int | str | None) -> int:
-    """The smallest number of lesions that a count can mean."""
-    return COUNT_WORDS[count][0] if isinstance(count, str) else 1 if count is None else count
-
-
-def contradictions(statement: Statement) -> list[str]:
-    """What cannot be true together, or lies beyond what was learned; one line each."""
-    found = []
-    amounts = statement.lesions_by_region
-    there = [name for name, amount in amounts.items() if not amount.absent]
-    count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
-    if (count == 0 or load == "none" or volume == 0) and (count or volume or there or load not in (None, "none")):
-        found.append("contradiction: no lesion, and lesions")
-    most = COUNT_WORDS[count][1] if isinstance(count, str) else count
-    if count and sum(least(amounts[name].count) for name in there) > most:
-        found.append("contradiction: the regions hold more lesions than the total")
-    parts = sum(amount.volume_ml or 0.0 for amount in amounts.values())
-    if volume and parts > 1.05 * volume:       # written volumes are rounded to two digits
-        found.append(f"contradiction: the regions hold {parts:.3g} ml, more than the total of {volume:g} ml")
-    if volume and load not in (None, "none", load_word(volume)):
-        found.append(f"contradiction: {volume:g} ml is a {load_word(volume).replace('_', ' ')} lesion load, "
-                     f"not {load.replace('_', ' ')}")
-    if volume and volume > LARGEST_ML:
-        found.append(f"{volume:g} ml is more than any brain that was learned from ({LARGEST_ML:g} ml)")
-    if count and most > LARGEST_COUNT and isinstance(count, int):
-        found.append(f"{count} lesions are more than in any brain that was learned from ({LARGEST_COUNT})")
-    return found

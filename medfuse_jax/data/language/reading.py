@@ -13,16 +13,21 @@ from dataclasses import dataclass
 from medfuse_jax.data.language.lexicon import Lexicon, stem
 
 LETTERS = {
-    "number": "n", "count": "w", "article": "a", "not": "!", "region": "r", "lesion": "L", "burden": "B", "degree": "d",
-    "structure": "s", "preserved": "P", "atrophy": "A", "normal": "o", "ml": "m", "volume": "V", "tally": "C", "total": "t",
-    "new": "N", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e", "sex": "x", "someone": "X", "phenotype": "p",
-    "contrast": "c", "treatment": "T", "healthy": "H", "normal brain": "I", "only": "O", "and": "&", "or": "|",
-    "with": "+", "unsupported": "U", "unknown": "?", "aside": "~", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")",
+    "number": "n", "count": "w", "article": "a", "not": "!", "nor": "/", "region": "r", "lesion": "L", "burden": "B",
+    "degree": "d",
+    "structure": "s", "preserved": "P", "atrophy": "A", "normal": "o", "ml": "m", "volume": "V", "tally": "C",
+    "total": "t", "new": "N", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e", "sex": "x",
+    "someone": "X", "phenotype": "p", "contrast": "c", "treatment": "T", "healthy": "H", "normal brain": "I",
+    "only": "O", "and": "&", "or": "|", "with": "+", "unsupported": "U", "unknown": "?", "aside": "~",
+    "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")",
 }
-MARKS = {",": "stop", ";": "end", ".": "end", "!": "end", "?": "end", "\n": "end", ":": "colon", "=": "colon", "(": "open", ")": "close",
-         "[": "open", "]": "close", "&": "and", "+": "and", "/": "and", "-": "stop", "–": "stop", "—": "stop"}
-# A field strength or a dimension (3T, 3D), a number, a word, a mark; hyphens inside words separate, others are stops.
-TOKEN = re.compile(r"\d(?:[.,]\d)?\s?T\b|\d[Dd]\b|\d+(?:[.,]\d+)?|[^\W\d_]\w*|(?P<joint>(?<=\w)[-'’‑](?=\w))|\n|[^\w\s]")
+MARKS = {"stop": ",-–—", "end": ";.!?\n", "colon": ":=", "open": "([", "close": ")]", "and": "&+/"}
+MARKS = {mark: kind for kind, marks in MARKS.items() for mark in marks}
+# In this order: a field strength or a dimension (3T, 3D), a number, a word, a joint of words (it separates), a mark.
+FIELD_STRENGTH = re.compile(r"\d(?:[.,]\d)?\s?[TDd]")
+TOKEN = re.compile(r"\d(?:[.,]\d)?\s?T\b|\d[Dd]\b|\d+(?:[.,]\d+)?|[^\W\d_]\w*"
+                   r"|(?P<joint>(?<=\w)[-'’‑](?=\w))|\n|[^\w\s]")
+LONGEST_NUMBER = 9                  # characters; longer ones count or measure nothing
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,9 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
     token = tokens[at]
     if token in MARKS:
         return MARKS[token], None, 1
-    if token[-1] in "TDd" and token[0].isdigit() or not token[0].isalnum():
+    if FIELD_STRENGTH.fullmatch(token) or not token[0].isalnum():
         return "skip", None, 1
-    if token[0].isdigit():
+    if token[0].isdecimal() and len(token) <= LONGEST_NUMBER:
         return "number", float(token.replace(",", ".")), 1
     return "unknown", token, 1
 
@@ -79,21 +84,22 @@ STRUCTURES = r"[sk](?:(?:,[sk])*,?[&|][sk](?!:?o))*"           # thalamus, cauda
 GRADED = r"(?::?d(?![BVLA]|[sk]A))"                            # a degree that does not open the next phrase
 
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
-    ("unsupported", r"[!nwdaN]*[rks]*U(?:[,&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
+    ("unsupported", r"[!nwdaN]*[rks]*U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", r"![xpcTHIO]"),
     ("lesions", rf"t?{COUNT}?(?:{REGIONS}L?|L:?(?:{REGIONS})?)t?{SIZE}?"),
     ("lesions", rf"(?:(?:{REGIONS})?L|L{REGIONS}):{COUNT}(?![rkms])"),
     ("lesions", rf"t?(?:(?:{REGIONS})?C|C{REGIONS})t?:?n(?!m)"),
-    ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?)?t?"),
+    ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
+    ("lesions", rf"[na]?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
     ("inside", r"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:]))"),
     ("new", r"(?:n(?!m)|w|a|!)?(?:N+[rk]*L|LN+)[rk]?|N+L:[n!]"),
     ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
-    ("atrophy", rf"!?d?{STRUCTURES}[:+]?!?d?A{GRADED}?"),
+    ("atrophy", rf"!?d?{STRUCTURES}[:+]?!?d?A(?:{GRADED}|:!)?"),
     ("atrophy", rf"!?d?A:?d?{STRUCTURES}{GRADED}?"),
     ("atrophy", rf"!?d?A(?:{GRADED}|:!)?"),
     ("atrophy", rf"[d!]{STRUCTURES}(?!L)|[sk]:?d(?![BVLskA])"),
-    ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P"),
+    ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P(?:[&|][sk](?![:dA]))*"),
     ("edss", r"e:?n"),
     ("duration", r"u:?ny?|nyu"),
     ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX],)n(?=[,.)]|$)"),
@@ -118,7 +124,7 @@ def spans(concepts: list[Concept]) -> Iterator[tuple[str, list[Concept]]]:
 
 
 def prepared(concepts: list[Concept]) -> list[Concept]:
-    """What the grammar sees: articles only where they count, unknown words out, negations carried over "or".
+    """What the grammar sees: articles only where they count, unknown words out, negations carried over "or" and "nor".
 
     A negation of an unknown word ("no necrotic lesions") must not negate what follows: the word becomes unsupported.
     """
@@ -126,16 +132,20 @@ def prepared(concepts: list[Concept]) -> list[Concept]:
     kept = []
     carried = re.compile(r"![^,.&+]*(?<![rskc!])$")
     for i, concept in enumerate(concepts):
-        letter = concept.letter
+        letter, value = concept.letter, concept.value
         if letter == "a" and not re.match(r"a[?]*[rskN?]*L", letters[i:]) or letter == "~":
             continue
         if letter == "?":
             if not re.search(r"![?]*$", letters[:i]):
                 continue
-            letter = "U"
+            letter, value = "U", None
+        if letter == "!" and letters[i + 1:i + 2] == "!":        # sans aucune lésion
+            continue
+        if letter == "/":
+            letter = "|" if re.search("[rk]/[rk]|[sk]/[sk]", letters[max(i - 1, 0):i + 2]) else "!"
         if letter == "|" and carried.search(letters[:i]) and re.match(r"[|][srkN]*[LAB]", letters[i:]):
             letter = "!"
-        kept.append(Concept(letter, concept.value, concept.first, concept.last))
+        kept.append(Concept(letter, value, concept.first, concept.last))
     return kept
 
 

@@ -20,10 +20,12 @@ from medfuse_jax.data.labels import CONTRASTS
 
 # How often a sentence mentions a matter. Lesion load and thalamus come often: they are what the model must learn.
 SAID = {
-    "lesion_load": 0.92, "lesion_count": 0.4, "region": 0.35, "thalamus": 0.65, "atrophy": 0.15, "age": 0.5, "sex": 0.5,
+    "lesion_load": 0.92, "lesion_count": 0.4, "region": 0.3, "thalamus": 0.65, "atrophy": 0.15, "age": 0.5, "sex": 0.5,
     "phenotype": 0.6, "contrasts": 0.5, "treatment": 0.08, "edss": 0.1, "disease_duration_years": 0.1, "new_count": 0.6,
     "only": 0.5,
 }
+
+PERSON = ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")
 
 
 def state(findings: Findings, rng: np.random.Generator) -> Statement:
@@ -31,11 +33,13 @@ def state(findings: Findings, rng: np.random.Generator) -> Statement:
     def said(matter: str) -> bool:
         return bool(rng.random() < SAID[matter])
 
-    person = {name: getattr(findings, name) for name in ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")}
+    person = {name: getattr(findings, name) for name in PERSON}
     person = {name: value for name, value in person.items() if said(name) and value is not None}
     for name in ("age", "disease_duration_years"):
         if name in person:
             person[name] = float(round(person[name]))
+    if not person.get("disease_duration_years"):          # "0 years of disease" is no sentence
+        person.pop("disease_duration_years", None)
     statement = Statement(
         **person,
         contrasts=tuple(name for name in CONTRASTS if name in findings.contrasts) if said("contrasts") else (),
@@ -50,6 +54,8 @@ def state(findings: Findings, rng: np.random.Generator) -> Statement:
         statement = replace(statement, lesions_by_region={})
     if _is_healthy(findings) and rng.random() < 0.5:
         statement = replace(statement, phenotype="control", lesion_count=0, atrophy=dict.fromkeys(ATROPHY, "none"))
+    if statement == Statement():
+        return state(findings, rng)
     return replace(statement, only=_is_all(statement, findings) and said("only"))
 
 
@@ -100,27 +106,6 @@ def _is_all(statement: Statement, findings: Findings) -> bool:
     return regions <= set(statement.lesions_by_region) and shrunken <= set(statement.atrophy)
 
 
-def entail(statement: Statement) -> Statement:
-    """The statement with what follows from it made explicit.
-
-    No lesion at all empties every region. "Only" closes the world: structures that are not named are normal, and regions
-    that are not named are empty, unless lesions are stated without any region (they may be anywhere).
-    """
-    regions, atrophy = dict(statement.lesions_by_region), dict(statement.atrophy)
-    count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
-    somewhere = any(not amount.absent for amount in regions.values())
-    unsaid = count is None and volume is None and load is None and not somewhere
-    if 0 in (count, volume) or load == "none" or (statement.only and unsaid):
-        count, volume, load = count or 0, volume or 0.0, load or "none"
-        regions = {name: regions.get(name, Amount(0)) for name in REGIONS}
-    elif statement.only and somewhere:
-        regions = {name: regions.get(name, Amount(0)) for name in REGIONS}
-    if statement.only:
-        atrophy = {name: atrophy.get(name, "none") for name in ATROPHY}
-    return replace(statement, lesion_count=count, lesion_volume_ml=volume, lesion_load=load, lesions_by_region=regions,
-                   atrophy=atrophy)
-
-
 def random_findings(rng: np.random.Generator) -> Findings:
     """Invented findings that cover everything a sentence can speak of; for words only, no brain looks like this."""
     share = rng.choice([0.0, 0.15, 0.5, 0.8])
@@ -129,11 +114,12 @@ def random_findings(rng: np.random.Generator) -> Findings:
     volumes *= min(1.0, 60.0 / max(volumes.sum(), 1e-9))
     deviation = rng.uniform(-32, 8, len(ATROPHY)) if rng.random() < 0.8 else rng.uniform(-4.9, 8, len(ATROPHY))
     regions = {name: RegionLoad(int(n), float(ml)) for name, n, ml in zip(REGIONS, counts, volumes, strict=True)}
-    change = Change(int(rng.poisson(1.5)), int(rng.poisson(0.7)), int(rng.poisson(0.3)),
+    change = Change(min(int(rng.poisson(1.5)), int(counts.sum())), int(rng.poisson(0.7)), int(rng.poisson(0.3)),
                     {"whole_brain": float(rng.normal(-0.7, 0.4)), "thalamus": float(rng.normal(-0.7, 0.5))})
     return Findings(
         lesion_count=int(counts.sum()), lesion_volume_ml=float(volumes.sum()), lesions_by_region=regions,
-        structures_ml={f"{name}_{side}": float(rng.uniform(3, 8)) for name in ATROPHY[:4] for side in ("left", "right")},
+        structures_ml={f"{name}_{side}": float(rng.uniform(3, 8))
+                       for name in ATROPHY[:4] for side in ("left", "right")},
         deviation_percent=dict(zip(ATROPHY, map(float, deviation), strict=True)),
         brain_parenchymal_fraction=float(rng.uniform(0.7, 0.9)), intracranial_volume_ml=float(rng.uniform(1200, 1700)),
         dissemination_in_space=bool(counts[0] and counts[1]), change=change if rng.random() < 0.4 else None,

@@ -15,7 +15,7 @@ class Writer:
     def __init__(self, lexicon: Lexicon, rng: np.random.Generator | None = None):
         self.lexicon = lexicon
         self.rng = rng
-        self.choose: Choose = (lambda forms: forms[0]) if rng is None else (lambda forms: forms[rng.integers(len(forms))])
+        self.choose: Choose = lambda forms: forms[0 if rng is None else rng.integers(len(forms))]
 
     def write(self, statement: Statement) -> str:
         """The sentence. Canonical (no rng): tags."""
@@ -28,7 +28,7 @@ class Writer:
         return ", ".join(plain(phrase) for phrase in (*self.header(statement), *seen, *absent))
 
     def note(self, statement: Statement) -> str:
-        """FLAIR MRI, woman of 42, RRMS. Nine periventricular lesions, moderate thalamic atrophy. No cortical lesions."""
+        """FLAIR MRI, woman of 42, RRMS. Nine periventricular lesions, mild thalamic atrophy. No cortical lesions."""
         seen, absent = self.findings(statement)
         groups = (self.header(statement), seen, absent)
         return " ".join(capital(", ".join(plain(phrase) for phrase in group)) + "." for group in groups if group)
@@ -40,7 +40,8 @@ class Writer:
         scan = self.template("scan").format(names) if names else self.template("scan.unsaid")
         *forms, alone = self.lexicon.templates["letter"]
         form = self.choose(tuple(forms)) if seen else alone
-        opening = form.format(scan=scan, person=self.patient(statement), findings=self.joined([running(p) for p in seen], "and"))
+        listed = self.joined([running(phrase) for phrase in seen], "and")
+        opening = form.format(scan=scan, person=self.patient(statement), findings=listed)
         return " ".join(capital(sentence) + "." for sentence in (opening, *map(plain, absent)))
 
     # Who and how
@@ -51,10 +52,15 @@ class Writer:
     def word(self, table: str, value: str = "") -> str:
         return self.choose(self.lexicon.written[table][value])
 
-    def counted(self, noun: str, count: float | str) -> str:
+    def counted(self, noun: str, count: float | int | str) -> str:
         """`lesion` or `years` in the number that its count asks for."""
         one = not isinstance(count, str) and self.lexicon.is_one(count)
         return self.word(f"{noun}.{'one' if one else 'many'}", "" if noun == "lesion" else "1")
+
+    def place(self, region: str, count: float | int | str) -> str:
+        """A region's adjective in the number of its lesions."""
+        one = not isinstance(count, str) and self.lexicon.is_one(count)
+        return self.word(f"region.{'one' if one else 'many'}", region)
 
     def joined(self, phrases: Sequence[str], conjunction: str) -> str:
         """a, b and c"""
@@ -62,7 +68,9 @@ class Writer:
         return last.join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))
 
     def contrasts(self, statement: Statement) -> str:
-        return self.joined([self.word("contrast", name) for name in statement.contrasts], "and")
+        """The contrasts, all in one manner: T1w and T2w, or T1-weighted and T2-weighted."""
+        manner = self.choose((0, -1))
+        return self.joined([self.lexicon.written["contrast"][name][manner] for name in statement.contrasts], "and")
 
     def header(self, statement: Statement) -> list[str]:
         """Contrasts, person, disease, treatment."""
@@ -78,13 +86,13 @@ class Writer:
             phrases.append(self.phenotype(statement))
         return phrases + self.disease(statement)
 
-    def person(self, sex: str, age: float | None, apposition: bool = True) -> str:
+    def person(self, sex: str, age: float | int | None, apposition: bool = True) -> str:
         if age is None:
             return sex
         forms = self.lexicon.templates["person"]
         return self.aged(self.choose(forms if apposition else tuple(f for f in forms if "," not in f)), age, sex)
 
-    def aged(self, form: str, age: float, sex: str = "") -> str:
+    def aged(self, form: str, age: float | int, sex: str = "") -> str:
         return form.format(sex=sex, age=self.lexicon.number(age), years=self.counted("years", age))
 
     def phenotype(self, statement: Statement) -> str:
@@ -96,7 +104,8 @@ class Writer:
             phrases.append(self.template("edss").format(self.lexicon.number(statement.edss)))
         if statement.disease_duration_years is not None:
             years = statement.disease_duration_years
-            phrases.append(self.template("duration").format(self.lexicon.number(years), years=self.counted("years", years)))
+            number = self.lexicon.number(years)
+            phrases.append(self.template("duration").format(number, years=self.counted("years", years)))
         if statement.treatment is not None:
             phrases.append(self.word("treatment", statement.treatment))
         return phrases
@@ -109,7 +118,8 @@ class Writer:
         if control and statement.sex is None and statement.age is None:
             noun = phenotype.pop()
         else:
-            noun = self.word("sex", statement.sex) if statement.sex else self.template("subject" if control else "patient")
+            someone = "subject" if control else "patient"
+            noun = self.word("sex", statement.sex) if statement.sex else self.template(someone)
         person = self.person(noun, statement.age, apposition=False)
         details = ", ".join(phenotype + details)
         # "an 18-year-old": English ages that begin with a vowel
@@ -125,9 +135,9 @@ class Writer:
         thin, normal = self.atrophy(statement)
         seen, absent = seen + thin, absent + normal
         if statement.new_count:
-            one = "new.one" if self.lexicon.is_one(statement.new_count) and "new.one" in self.lexicon.templates else "new"
+            form = self.template("new.one" if self.lexicon.is_one(statement.new_count) else "new")
             lesion = self.counted("lesion", statement.new_count)
-            seen.append(self.template(one).format(count=self.number(statement.new_count), lesion=lesion))
+            seen.append(form.format(count=self.number(statement.new_count), lesion=lesion))
         elif statement.new_count == 0:
             absent.append(self.template("new.none").format(lesion=self.counted("lesion", 0)))
         return seen, absent + ([self.word("only")] if statement.only else [])
@@ -142,7 +152,8 @@ class Writer:
         if count == 0 and not is_healthy(statement):
             absent.append(self.none_of([""]))
         elif count:
-            total = self.template("some").format(count=self.number(count), region="", lesion=self.counted("lesion", count))
+            lesion = self.counted("lesion", count)
+            total = self.template("some").format(count=self.number(count), region="", lesion=lesion)
             if volume and self.rng is not None and self.rng.random() < 0.3:
                 total, volume = self.sized(total, volume), None
             seen.append(total)
@@ -162,23 +173,22 @@ class Writer:
 
     def none_of(self, regions: list[str]) -> str:
         noun = self.counted("lesion", 0)
-        words = [self.word(f"region.{'one' if self.lexicon.is_one(0) else 'many'}", name) if name else "" for name in regions]
-        return self.template("absent").format(region=self.template("neither").join(words), lesion=noun)
+        words = [self.place(name, 0) if name else "" for name in regions]
+        return self.template("absent").format(region=self.joined(words, "neither"), lesion=noun)
 
     def region(self, name: str, amount: Amount) -> str:
         count, volume = amount.count, amount.volume_ml
-        one = count is not None and not isinstance(count, str) and self.lexicon.is_one(count)
-        words = {"region": self.word(f"region.{'one' if one else 'many'}", name), "lesion": self.counted("lesion", count or "many")}
+        words = {"region": self.place(name, count or "many"), "lesion": self.counted("lesion", count or "many")}
         if count is None:
             form = "open" if volume is None else "volume.of_region"
             return self.template(form).format(**words, ml=None if volume is None else self.ml(volume))
         phrase = self.template("some").format(count=self.number(count), **words)
         return phrase if volume is None else self.sized(phrase, volume)
 
-    def sized(self, lesions: str, volume: float) -> str:
+    def sized(self, lesions: str, volume: float | int) -> str:
         return self.template("sized").format(lesions=lesions, ml=self.ml(volume))
 
-    def ml(self, volume: float) -> str:
+    def ml(self, volume: float | int) -> str:
         return f"{self.lexicon.number(volume)} {self.word('ml', '1')}"
 
     def number(self, count: int | str) -> str:
@@ -208,8 +218,7 @@ class Writer:
     def shrunken(self, form: str, names: list[str], conjunction: str, grade: str = "") -> str:
         shape = "adjective" if "{adjective}" in form else "noun"
         words = [self.word(f"structure.{shape}", name) for name in names]
-        listed = self.joined(words, "and") if conjunction == "and" else self.template(conjunction).join(words)
-        return form.format(grade=grade, **{shape: listed})
+        return form.format(grade=grade, **{shape: self.joined(words, conjunction)})
 
 
 def is_healthy(statement: Statement) -> bool:

@@ -15,7 +15,7 @@ from medfuse_jax.data.simulate.atlas import SPACING, atlas
 TEMPLATE_SHRINK = 0.92             # the template is inflated by 1.28 in volume [data]
 HEAD_PERCENT = 2.8                 # standard deviation of linear head size within a sex [assume]
 SEX_SCALE = {"F": 0.975, "M": 1.025}     # linear [assume]
-NODE_MM, KNOT_MM, ROUGHNESS_MM = 4.0, 28.0, 2.6
+NODE_MM, KNOT_MM, ROUGHNESS_MM = 4.0, 32.0, 2.2
 CROP_MM = 8.0            # the head's box ends on multiples of this, so that coarser grids nest in it
 
 

@@ -72,12 +72,13 @@ def _cut(structures: np.ndarray, points: np.ndarray, inside: np.ndarray, tissue_
     darkest = np.partition(bright, len(at) - number)[len(at) - number]
     tissue = bright >= darkest
     cerebral = tissue & ~is_cerebellum
-    white = int((1 - CORTEX_SHARE) * cerebral.sum())
+    whites = int((1 - CORTEX_SHARE) * cerebral.sum())
     ranked = bright[cerebral]
-    border = np.partition(ranked, len(ranked) - white)[len(ranked) - white]
+    border = np.partition(ranked, len(ranked) - whites)[len(ranked) - whites]
     right = points[0, at] >= 0
     (cortex_left, cortex_right), (white_left, white_right) = left_right
-    cut = np.where(bright < border, np.where(right, cortex_right, cortex_left), np.where(right, white_right, white_left))
+    grey, white = np.where(right, cortex_right, cortex_left), np.where(right, white_right, white_left)
+    cut = np.where(bright < border, grey, white)
     cut = np.where(is_cerebellum, structures[at], cut)
     structures[at] = np.where(tissue, cut, k["csf"])
 

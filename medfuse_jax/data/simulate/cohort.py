@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -16,7 +17,8 @@ from tqdm import tqdm
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.files import GrowingArray, whole_folder
+from medfuse_jax.data.files import GrowingArray
+from medfuse_jax.data.prepared import Example, is_prepared, splits, writing
 from medfuse_jax.data.simulate.atlas import atlas
 from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
@@ -26,11 +28,11 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 AHEAD = 4            # people that may wait, per process, to be written: a bound on memory
 
 
-def people(settings: CohortSettings, jobs: int = 1, progress: bool = True, called: str = "simulating") -> Iterator[list[Visit]]:
+def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Iterator[list[Visit]]:
     """The visits of person 0, 1, 2 ... in order, drawn by `jobs` processes, with a progress bar on stderr."""
     atlas()                                     # derived once here, so that the workers find it in the cache
     draw = partial(simulate_person, settings.seed, settings=settings)
-    bar = tqdm(total=settings.subjects, desc=called, unit="person", disable=not progress)
+    bar = tqdm(total=settings.subjects, desc=f"simulating {settings.spacing:g} mm", unit="person", disable=not progress)
     with bar:
         for visits in _drawn(draw, settings.subjects, min(jobs, settings.subjects)):
             yield visits
@@ -59,51 +61,23 @@ def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def splits(settings: CohortSettings) -> list[str]:
-    """train, valid or test for each person; at least one person in each when there are three."""
-    number = settings.subjects
-    if number < 3:
-        logging.warning("%d simulated people are too few for a split: train, valid and test are the same", number)
-        return ["train"] * number
-    valid = max(1, round(settings.valid_fraction * number))
-    test = max(1, round(settings.test_fraction * number))
-    order = np.random.default_rng([settings.seed, 777]).permutation(number)
-    found = np.full(number, "train", object)
-    found[order[:valid]], found[order[valid:valid + test]] = "valid", "test"
-    return found.tolist()
-
-
 def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Path:
     """Write a simulated cohort as a prepared folder (d h w); it is there whole or not at all."""
-    folder = Path(folder)
-    shape = grid.standard(settings.spacing).shape[::-1]
-    with whole_folder(folder) as part:
-        volumes = GrowingArray(part / "volumes.npy", (*shape, len(labels.CONTRASTS)), np.float16)
-        structures = GrowingArray(part / "structures.npy", shape, np.uint8)
-        lesions = GrowingArray(part / "lesions.npy", shape, np.uint8)
-        clean = GrowingArray(part / "clean.npy", (*shape, len(labels.CONTRASTS)), np.float16)
-        arrays = volumes, structures, lesions, clean
-        try:
-            with open(part / "studies.jsonl", "w", encoding="utf-8") as studies:
-                drawn = people(settings, jobs, progress, f"simulating {settings.spacing:g} mm")
-                for index, (visits, split) in enumerate(zip(drawn, splits(settings), strict=True)):
-                    for number, visit in enumerate(visits):
-                        row = None
-                        if split != "train" or settings.subjects < 3:
-                            row = clean.length
-                            clean.append(_channels(visit.clean))
-                        volumes.append(_channels(visit.images))
-                        structures.append(visit.structures.transpose(2, 1, 0))
-                        lesions.append(np.round(255 * visit.lesions).astype(np.uint8).transpose(2, 1, 0))
-                        studies.write(json.dumps(_study(index, number, split, row, visit)) + "\n")
-        finally:
-            for array in arrays:
-                array.close()
-        (part / "prepared.json").write_text(json.dumps(dict(
-            format=1, spacing=settings.spacing, shape=list(shape), contrasts=list(labels.CONTRASTS),
-            structures=list(labels.NAMES), source="simulated", code_version=f"simulator {SIMULATOR_VERSION}",
-            settings=asdict(settings)), indent=1))
-    return folder
+    names = [f"sub-{index + 1:04d}" for index in range(settings.subjects)]
+    split = splits(names, settings.seed)
+    told = asdict(settings) | {"simulator_version": SIMULATOR_VERSION}
+    with writing(folder, settings.spacing, "simulated", told) as writer:
+        shape = (*grid.standard(settings.spacing).shape[::-1], len(labels.CONTRASTS))
+        writer.arrays["clean"] = clean = GrowingArray(writer.folder / "clean.npy", shape, np.float16)
+        for person, visits in zip(names, people(settings, jobs, progress), strict=True):
+            for number, visit in enumerate(visits):
+                writer.add(Example(_line(person, number, split[person], visit), _channels(visit.images),
+                                   visit.structures.transpose(2, 1, 0), visit.lesions.transpose(2, 1, 0)))
+                # Training never looks at the truth behind the noise, so only those who judge get it.
+                if split[person] != "train" or settings.subjects < 3:
+                    writer.lines[-1]["clean_row"] = clean.length
+                    clean.append(_channels(visit.clean))
+    return Path(folder)
 
 
 def _channels(images: np.ndarray) -> np.ndarray:
@@ -115,22 +89,20 @@ def _channels(images: np.ndarray) -> np.ndarray:
     return full
 
 
-def _study(index: int, number: int, split: str, clean_row: int | None, visit: Visit) -> dict:
+def _line(person: str, number: int, split: str, visit: Visit) -> dict[str, Any]:
     """One line of studies.jsonl."""
-    findings = visit.findings
-    person, session = f"sub-{index + 1:04d}", f"ses-{number + 1:02d}"
+    findings, session = visit.findings, f"ses-{number + 1:02d}"
     return dict(study=f"{person}_{session}", person=person, session=session, split=split, present=PRESENT,
-                structures_known=True, lesions_known=True, clean_row=clean_row, findings=findings.to_json(),
-                date_years=visit.date_years, counterfactual=visit.counterfactual, age=findings.age, sex=findings.sex,
-                phenotype=findings.phenotype)
+                structures_known=True, lesions_known=True, findings=findings.to_json(), date_years=visit.date_years,
+                counterfactual=visit.counterfactual, age=findings.age, sex=findings.sex, phenotype=findings.phenotype)
 
 
 def cached(settings: CohortSettings, jobs: int | None = None, progress: bool = True) -> Path:
     """The prepared folder of these settings in the user's cache folder, made when it is not there yet."""
     told = json.dumps([asdict(settings), SIMULATOR_VERSION], sort_keys=True)
-    name = f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
-    folder = cache_folder() / "cohorts" / name
-    if (folder / "prepared.json").is_file():
+    digest = hashlib.sha256(told.encode()).hexdigest()[:10]
+    folder = cache_folder() / "cohorts" / f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{digest}"
+    if is_prepared(folder):
         logging.info("simulated cohort: %s", folder)
         return folder
     return prepared(folder, settings, jobs or usable_cores(), progress)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from medfuse_jax.data import labels
 from medfuse_jax.data.simulate.anatomy import smooth_field
@@ -21,6 +22,7 @@ TISSUES: dict[str, tuple[float, float, float]] = {
     "amygdala": (1.20, 0.85, 1.18), "accumbens": (1.12, 0.88, 1.08),
 }
 STEP = (-0.19, 0.36, -0.32)            # from grey to white matter: what a step of texture is worth
+HALO, EDGE = 0.6, 0.35                 # how far a lesion shows beyond its mask, and fades at its rim [assume]
 LESION = ((1.30, 1.40), (0.85, 0.97), (1.40, 1.65))     # lesion / brain median [data]
 
 
@@ -57,21 +59,44 @@ def block_mean(volume: np.ndarray, factor: int) -> np.ndarray:
 
 
 def ideal(structures: np.ndarray, texture: np.ndarray, lesions: list[np.ndarray], machine: Scanner,
-          random: np.random.Generator) -> np.ndarray:
-    """Noise-free contrasts (x, y, z, 3) on the working grid; lesions: voxels (n, 3) of each."""
+          random: np.random.Generator, blur: bool = False) -> np.ndarray:
+    """Noise-free contrasts (x, y, z, 3) on the working grid; lesions: voxels (n, 3) of each.
+
+    blur: soften tissue borders here, where no averaging to a coarser grid will do it.
+    """
     images = machine.means.astype(np.float32)[structures]
     images += texture[..., None] * np.array(STEP, np.float32)
     inside = structures > 0
     middle = np.median(images[inside], axis=0)
-    for voxels in lesions:
-        if len(voxels):
-            value = machine.lesion * (1 + 0.02 * random.standard_normal(3))
-            value[1] -= 0.12 * (random.random() < 0.15)                    # a chronic black hole on T1
-            grain = 0.015 * random.standard_normal((len(voxels), 3))
-            images[tuple(voxels.T)] = middle * (value + grain)
+    if blur:
+        images = np.stack([ndimage.gaussian_filter(images[..., c], 0.45) for c in range(3)], axis=-1)
+    if any(len(voxels) for voxels in lesions):
+        _paint(images, inside, lesions, middle, machine, random)
     np.maximum(images, 0.02, out=images)
     images[~inside] = 0
     return images
+
+
+def _paint(images: np.ndarray, inside: np.ndarray, lesions: list[np.ndarray], middle: np.ndarray, machine: Scanner,
+           random: np.random.Generator) -> None:
+    """Lesions into the contrasts, in place: each of its own brightness, uneven, with a faint halo around it."""
+    mask = np.zeros(inside.shape, np.float32)
+    for voxels in lesions:
+        mask[tuple(voxels.T)] = 1
+    around = ndimage.uniform_filter(mask, 3)
+    halo = np.flatnonzero((around.reshape(-1) > 0.01) & (mask.reshape(-1) == 0) & inside.reshape(-1))
+    flat = images.reshape(-1, 3)
+    mild = np.array((1, 1, 0.4), np.float32) * HALO * around.reshape(-1)[halo, None]
+    target = (middle * machine.lesion).astype(np.float32)
+    change = target - flat[halo]
+    change[flat[halo, 2] > 1.5 * middle[2]] = 0                 # not into CSF
+    flat[halo] += mild * change
+    for voxels in filter(len, lesions):
+        value = machine.lesion * (1 + 0.025 * random.standard_normal(3))
+        value[1] -= 0.12 * (random.random() < 0.15)             # a chronic black hole on T1
+        edge = 1 - (1 - around[tuple(voxels.T)]) * EDGE         # the rim is weaker than the core
+        grain = 0.02 * random.standard_normal((len(voxels), 3))
+        images[tuple(voxels.T)] = middle * (1 + (value - 1) * edge[:, None] / max(edge.mean(), 0.1) + grain)
 
 
 def acquired(clean: np.ndarray, brain: np.ndarray, spacing: float, machine: Scanner,

@@ -1,20 +1,27 @@
 """Lesions put into a brain by plan: in the region that was asked for, of the volume that was asked for, apart."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import ndimage
 
 from medfuse_jax.data import labels
 from medfuse_jax.data.definitions import (
-    CORTEX, DEEP_GREY, INFRATENTORIAL, JUXTACORTICAL_MM, LATERAL_VENTRICLES, PERIVENTRICULAR_MM, TOUCHING_26,
+    CORTEX,
+    DEEP_GREY,
+    INFRATENTORIAL,
+    JUXTACORTICAL_MM,
+    LATERAL_VENTRICLES,
+    PERIVENTRICULAR_MM,
+    TOUCHING_26,
     near,
 )
 
 WHITE_MATTER = labels.classes_in("white_matter")
 RISE_YEARS, FADE_YEARS = 0.12, 1.0     # grows over weeks, shrinks partly within a year [assume]
 TRIES = 40
+CONFLUENT_MM3, CLINGING = 1000.0, 3.5   # above this size, a mm from the ventricle counts as so many along it [assume]
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,18 @@ class Placed:
 
     def at(self, years: float) -> np.ndarray:
         """The voxels that a visit at this date sees."""
-        share = self.plan.share(years)
-        return self.voxels[: int(np.ceil(share * len(self.voxels) - 1e-9))] if share > 0 else self.voxels[:0]
+        number = int(np.ceil(self.plan.share(years) * len(self.voxels) - 1e-9))
+        return _piece(self.voxels[:number]) if 1 < number < len(self.voxels) else self.voxels[:number]
+
+
+def _piece(voxels: np.ndarray) -> np.ndarray:
+    """Those of the voxels (n, 3) that hang together with the first, in their order."""
+    low = voxels.min(axis=0)
+    chosen = np.zeros(voxels.max(axis=0) - low + 1, bool)
+    at = tuple((voxels - low).T)
+    chosen[at] = True
+    pieces = ndimage.label(chosen, TOUCHING_26)[0][at]
+    return voxels[pieces == pieces[0]]
 
 
 class Ground:
@@ -79,13 +96,19 @@ class Ground:
         self.seeds = {region: np.flatnonzero(mask) for region, mask in self.starts.items()}
         self.blocked = np.zeros(structures.shape, bool)       # lesions and the gap of one voxel around them
 
+    @cached_property
+    def from_ventricles(self) -> np.ndarray:
+        """Distance to the lateral ventricles, mm."""
+        return ndimage.distance_transform_edt(~self.ventricles, self.spacing).astype(np.float32)
+
     def take(self, voxels: np.ndarray) -> None:
         """Block the voxels (n, 3) of a lesion and a gap around them."""
         low = np.maximum(voxels.min(axis=0) - 1, 0)
         high = np.minimum(voxels.max(axis=0) + 2, self.structures.shape)
         part = np.zeros(high - low, bool)
         part[tuple((voxels - low).T)] = True
-        self.blocked[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] |= ndimage.binary_dilation(part, TOUCHING_26)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        self.blocked[box] |= ndimage.binary_dilation(part, TOUCHING_26)
 
 
 def _band(of: np.ndarray, target: np.ndarray, spacing: float, within_mm: float) -> np.ndarray:
@@ -103,7 +126,7 @@ def _band(of: np.ndarray, target: np.ndarray, spacing: float, within_mm: float) 
 def place(plan: list[Planned], structures: np.ndarray, spacing: float) -> list[Placed]:
     """Put a plan's lesions into a brain (uint8 classes of the head's box), the largest first. Deterministic.
 
-    Lesions keep a gap of one voxel, so that as many are measured as were planned; only when a region is full do they touch.
+    Lesions keep a gap of one voxel, so that as many are measured as were planned; what finds no room is left out.
     """
     ground = Ground(structures, spacing)
     placed = []
@@ -149,7 +172,8 @@ def _seed(ground: Ground, region: str, random: np.random.Generator) -> np.ndarra
 def _grow(ground: Ground, region: str, seed: np.ndarray, number: int, random: np.random.Generator) -> np.ndarray:
     """The `number` voxels nearest to the seed by an uneven distance that hang together, nearest first."""
     radius = (3 * number / (4 * np.pi)) ** (1 / 3)
-    for reach in (2.2, 4.0):
+    wide = region == "periventricular" and number * ground.spacing**3 > CONFLUENT_MM3
+    for reach in (3.0, 6.0) if wide else (2.2, 4.0):
         half = int(np.ceil(reach * radius)) + 2
         low = np.maximum(seed - half, 0)
         high = np.minimum(seed + half + 1, ground.structures.shape)
@@ -173,11 +197,15 @@ def _uneven(ground: Ground, region: str, seed: np.ndarray, offsets: np.ndarray, 
     """Distance from the seed, stretched along an axis and roughened; offsets (x, y, z, 3) in voxels."""
     axis, stretch = random.standard_normal(3), random.uniform(1.0, 1.7)
     if region == "periventricular":
-        away = _away(ground, seed)
-        if number * ground.spacing**3 < 1500:           # an ovoid at right angles to the ventricle (Dawson's finger)
-            axis, stretch = away + 0.2 * axis, random.uniform(1.3, 2.2)
-        else:                                           # a confluent cap: along the ventricle, flat against it
-            axis, stretch = away, random.uniform(0.35, 0.6)
+        if number * ground.spacing**3 > CONFLUENT_MM3:  # a confluent cap: along the ventricle, and not far from it
+            rough = ndimage.gaussian_filter(random.standard_normal(offsets.shape[:3], dtype=np.float32), 2.0) * 10.0
+            low = (seed + offsets[0, 0, 0]).astype(int)
+            box = tuple(slice(a, a + n) for a, n in zip(low, offsets.shape[:3], strict=True))
+            from_wall = ground.from_ventricles[box] / np.float32(ground.spacing)
+            reach = np.sqrt((offsets**2).sum(axis=-1) + (np.float32(CLINGING) * from_wall) ** 2)
+            return reach * (1 + 0.15 * np.clip(rough, -2, 2))
+        # an ovoid at right angles to the ventricle (Dawson's finger)
+        axis, stretch = _away(ground, seed) + 0.2 * axis, random.uniform(1.3, 2.2)
     axis = (axis / np.linalg.norm(axis)).astype(np.float32)
     along = offsets @ axis
     square = np.maximum((offsets**2).sum(axis=-1) - along**2, 0) + (along / np.float32(stretch)) ** 2
@@ -213,4 +241,11 @@ def _connected(allowed: np.ndarray, distance: np.ndarray, seed: np.ndarray, numb
         if len(mine) >= number or wanted >= len(candidates):
             break
         wanted += max(number - len(mine), wanted // 8)
-    return np.stack(np.unravel_index(mine[:number], allowed.shape), axis=-1)
+    voxels = np.stack(np.unravel_index(mine, allowed.shape), axis=-1)
+    kept = _piece(voxels[:number])
+    while len(kept) < min(number, len(voxels)):                # a bridge was cut off: take what touches instead
+        near_kept = np.zeros(allowed.shape, bool)
+        near_kept[tuple(kept.T)] = True
+        rest = ndimage.binary_dilation(near_kept, TOUCHING_26) & ~near_kept
+        kept = np.concatenate([kept, voxels[rest[tuple(voxels.T)]][: number - len(kept)]])
+    return kept

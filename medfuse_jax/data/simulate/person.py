@@ -10,11 +10,11 @@ from medfuse_jax.data.findings import Findings
 from medfuse_jax.data.simulate import images, plans
 from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
 from medfuse_jax.data.simulate.atrophy import Brain, brain
-from medfuse_jax.data.simulate.lesions import Placed, place
+from medfuse_jax.data.simulate.lesions import place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 3
 FINEST_WORKING_MM = 1.0
 GOLDEN = 0.6180339887498949
 
@@ -27,10 +27,8 @@ class CohortSettings:
     visits: int = 3
     spacing: float = 2.0                  # mm
     seed: int = 0
-    counterfactual: bool = False          # visits of command people are independent states of one anatomy
+    counterfactual: bool = True           # visits of command people are independent states of one anatomy
     natural_fraction: float = 0.5         # the others follow the command mixture
-    valid_fraction: float = 0.1
-    test_fraction: float = 0.1
     refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
 
     def __post_init__(self):
@@ -38,7 +36,7 @@ class CohortSettings:
             if getattr(self, name) < 1:
                 raise MedFuseError(f"{name}={getattr(self, name)}: at least 1 is needed")
         if self.spacing < 0.5 or CROP_MM % self.spacing:
-            raise MedFuseError(f"spacing={self.spacing:g}: take a divisor of {CROP_MM:g} mm, at least 0.5: 1, 2, 4 or 8")
+            raise MedFuseError(f"spacing={self.spacing:g}: take 1, 2, 4 or 8 mm (divisors of 8, at least 0.5)")
 
     @property
     def factor(self) -> int:
@@ -113,7 +111,8 @@ def _seen(anatomy: Head, body: Brain, lesions: list[np.ndarray], mask: np.ndarra
     """Draw the images on the working grid, average them to the grid asked for, and add what a scanner adds."""
     factor, box = settings.factor, grid.standard(settings.spacing)
     machine = images.scanner(random)
-    ideal = images.block_mean(images.ideal(body.structures, body.texture, lesions, machine, random), factor)
+    fine = images.ideal(body.structures, body.texture, lesions, machine, random, blur=factor == 1)
+    ideal = images.block_mean(fine, factor)
     structures = majority(body.structures, factor)
     inside = structures > 0
     clean = images.normalised(ideal, inside)
@@ -126,7 +125,8 @@ def _seen(anatomy: Head, body: Brain, lesions: list[np.ndarray], mask: np.ndarra
         full[part] = values
         return full
 
-    return Visit(whole(structures, np.uint8), whole(images.block_mean(mask, factor), np.float32), whole(noisy, np.float32),
+    fraction = images.block_mean(mask, factor)
+    return Visit(whole(structures, np.uint8), whole(fraction, np.float32), whole(noisy, np.float32),
                  whole(clean, np.float32), findings, findings.date_years, counterfactual)
 
 
@@ -142,6 +142,3 @@ def majority(classes: np.ndarray, factor: int) -> np.ndarray:
         better = (votes > most) | ((votes == most) & (candidate < best))
         best, most = np.where(better, candidate, best), np.maximum(votes, most)
     return best
-
-
-__all__ = ["CohortSettings", "Placed", "SIMULATOR_VERSION", "Visit", "majority", "plan", "simulate_person"]

@@ -1,7 +1,7 @@
 """What happens to a person: covariates, lesions and atrophy at each visit, before any voxel is drawn.
 
 Two kinds. Natural: lesion loads, counts, sizes and places as measured in patients, visits that follow in time.
-Command: counts, volumes, regions and atrophy grades spread evenly, so that whatever a sentence asks lies inside the range.
+Command: counts, volumes, regions and atrophy grades spread evenly, so that what a sentence asks is inside the range.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ DRIFT = {"thalamus": -0.43, "caudate": -0.70, "putamen": -0.45, "hippocampus": -
 LOAD_COUPLING = {"thalamus": -0.20, "caudate": -0.18, "putamen": -0.10, "hippocampus": -0.06, "whole_brain": -0.08}
 NEW_LESIONS_A_YEAR = 1.5                               # untreated, at 38 years, mean over people [assume]
 RATE_RATIO = {"none": 1.0, "moderate": 0.5, "high": 0.17}      # moderate [assume], high: AFFIRM [paper]
-AGE_DECAY, FRAILTY_SHAPE, QUIET = 0.03, 0.8, 0.3       # rate a year of age; gamma shape; share who never get one [assume]
+AGE_DECAY, FRAILTY_SHAPE, QUIET = 0.03, 0.8, 0.3       # a year; gamma shape; share without any [assume]
 NEW_MEDIAN_MM3, NEW_SIGMA = 60.0, 0.9                  # [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
 
@@ -115,17 +115,20 @@ def natural_lesions(random: np.random.Generator, load_ml: float, count: int) -> 
     """Many small lesions and few large ones, mostly periventricular, that hold the rest of the volume."""
     small = SIZE_MEDIAN_MM3 / 1000 * np.exp(SIZE_SIGMA * random.standard_normal(count))
     small = np.clip(small, 0.003, LARGE_ML)
-    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), 1, max(1, int(load_ml / LARGE_ML))))
+    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), 1 + load_ml // 15, max(1, load_ml // LARGE_ML)))
     wanted = load_ml * random.uniform(0.62, 0.80) if load_ml > 3 else load_ml * random.uniform(0.2, 0.5)
     small = np.clip(small * (load_ml - wanted) / small.sum(), 0.003, LARGE_ML) if count > large_count else small[:0]
     large = wanted * random.dirichlet(np.full(large_count, 1.5))
-    shares = np.array(list(SMALL_REGIONS.values())) / sum(SMALL_REGIONS.values())
-    plan = [_lesion(random, str(region), volume)
-            for region, volume in zip(random.choice(list(SMALL_REGIONS), size=len(small), p=shares), small, strict=True)]
+    places = random.choice(list(SMALL_REGIONS), size=len(small), p=_shares(SMALL_REGIONS))
+    plan = [_lesion(random, str(region), volume) for region, volume in zip(places, small, strict=True)]
     for volume in large:
         beside = random.random() < LARGE_PERIVENTRICULAR
         plan.append(_lesion(random, "periventricular" if beside else "deep_white", volume))
     return plan
+
+
+def _shares(weights: dict[str, float]) -> np.ndarray:
+    return np.array(list(weights.values())) / sum(weights.values())
 
 
 def _lesion(random: np.random.Generator, region: str, volume_ml: float, **life: float) -> Planned:
@@ -154,7 +157,7 @@ def _treatment(random: np.random.Generator, phenotype: str) -> str:
 
 
 def _follow(random: np.random.Generator, first: VisitPlan, number: int, voxel_ml: float) -> list[VisitPlan]:
-    """The visits after the first: irregular dates, new lesions by treatment, old ones that enlarge or shrink, atrophy."""
+    """All visits: irregular dates, new lesions by treatment, old ones that enlarge or shrink, atrophy."""
     dates = np.concatenate([[0.0], np.cumsum(random.uniform(0.5, 1.6, number - 1))]).round(2)
     who = first.covariates
     ill = who.phenotype != "control"
@@ -187,7 +190,7 @@ def _lives(random: np.random.Generator, first: VisitPlan, years: float, voxel_ml
     count = 0 if random.random() < QUIET else random.poisson(rate * frailty * years)
     own = [lesion.region for lesion in first.lesions]
     for _ in range(min(int(count), 40)):
-        general = random.choice(list(SMALL_REGIONS), p=np.array(list(SMALL_REGIONS.values())) / sum(SMALL_REGIONS.values()))
+        general = random.choice(list(SMALL_REGIONS), p=_shares(SMALL_REGIONS))
         region = str(random.choice(own)) if own and random.random() < 0.6 else str(general)
         volume = max(NEW_MEDIAN_MM3 / 1000 * np.exp(NEW_SIGMA * random.standard_normal()), voxel_ml)
         lesions.append(_lesion(random, region, min(volume, 2.0), birth_years=float(random.uniform(0.05, years)),

@@ -1,0 +1,110 @@
+"""From findings to a short structured radiology report; every number in it is one of the findings."""
+
+from medfuse_jax.data.definitions import grade, load_word
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Findings, RegionLoad, Statement
+from medfuse_jax.data.language.languages import lexicon_of
+from medfuse_jax.data.language.lexicon import Lexicon
+from medfuse_jax.data.language.titles import TITLES
+from medfuse_jax.data.language.writing import Writer, capital, plain
+
+
+def report(findings: Findings, language: str) -> str:
+    """Technique, lesions, change, atrophy, dissemination in space, impression and notice, one titled paragraph each."""
+    return Reporter(lexicon_of(language)).report(findings)
+
+
+class Reporter:
+    """Writes the paragraphs in one language."""
+
+    def __init__(self, lexicon: Lexicon):
+        self.lexicon, self.say, self.writer = lexicon, TITLES[lexicon.name], Writer(lexicon)
+
+    def report(self, findings: Findings) -> str:
+        paragraphs = {
+            "technique": self.technique(findings), "clinical": self.clinical(findings),
+            "lesions": self.lesions(findings), "change": self.change(findings), "atrophy": self.atrophy(findings),
+            "space": self.space(findings), "impression": self.impression(findings),
+        }
+        body = [f"{self.say[title]}{self.say['colon']} {text}" for title, text in paragraphs.items() if text]
+        return "\n\n".join([self.say["title"], *body, self.say["notice"]]) + "\n"
+
+    def number(self, value: float | int, digits: int = 2) -> str:
+        """A number with at most so many decimals; never "-0"."""
+        text = f"{value:.{digits}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return ("0" if text == "-0" else text).replace(".", self.lexicon.decimal)
+
+    def technique(self, findings: Findings) -> str:
+        names = self.writer.contrasts(Statement(contrasts=findings.contrasts)) or self.say["unstated"]
+        return self.say["voxels"].format(names, " x ".join(self.number(side) for side in findings.spacing_mm))
+
+    def clinical(self, findings: Findings) -> str:
+        years = findings.disease_duration_years
+        person = Statement(age=None if findings.age is None else float(int(findings.age)), sex=findings.sex,
+                           phenotype=findings.phenotype, treatment=findings.treatment, edss=findings.edss,
+                           disease_duration_years=None if years is None else round(years, 1))
+        words = ", ".join(self.writer.header(person))
+        return f"{capital(words)}." if words else ""
+
+    def amount(self, load: RegionLoad) -> str:
+        if load.count == 0:
+            return self.say["no lesion"]
+        return f"{load.count} {self.writer.counted('lesion', load.count)} ({self.number(load.volume_ml)} ml)"
+
+    def lesions(self, findings: Findings) -> str:
+        if findings.lesion_count == 0:
+            return capital(self.writer.none_of([""])).strip() + "."
+        load = Statement(lesion_load=load_word(findings.lesion_volume_ml))
+        burden = ", ".join(map(plain, sum(self.writer.lesions(load, bare=False), [])))
+        total = self.amount(RegionLoad(findings.lesion_count, findings.lesion_volume_ml))
+        lines = [f"  {self.say[region]}{self.say['colon']} {self.amount(findings.lesions_by_region[region])}"
+                 for region in REGIONS if region in findings.lesions_by_region]
+        return "\n".join([f"{total}, {burden}.", *lines])
+
+    def change(self, findings: Findings) -> str:
+        change = findings.change
+        if change is None:
+            return self.say["no change"]
+        counts = self.say["counts"].format(change.new_count, change.enlarging_count, change.resolved_count)
+        rates = ", ".join(f"{self.say[name]} {self.number(value, 1)} %"
+                          for name, value in change.annualised_percent.items())
+        return f"{counts} {self.say['rates'].format(rates)}" if rates else counts
+
+    def atrophy(self, findings: Findings) -> str:
+        lines = []
+        for name in ATROPHY:
+            sides = [(side, findings.structures_ml.get(f"{name}_{side}")) for side in ("left", "right")]
+            parts = [f"{self.say[side]} {self.number(ml)} ml" for side, ml in sides if ml is not None]
+            if name in findings.deviation_percent:
+                deviation = findings.deviation_percent[name]
+                signed = "+" * (deviation > 0.05) + self.number(deviation, 1)
+                parts.append(f"{self.say['deviation'].format(signed)} ({self.say[grade(deviation)]})")
+            if parts:
+                lines.append(f"  {self.say[name]}{self.say['colon']} {', '.join(parts)}")
+        whole = self.say["fraction"].format(self.number(findings.brain_parenchymal_fraction, 3),
+                                            self.number(findings.intracranial_volume_ml, 0))
+        return "\n".join([whole, *lines])
+
+    def space(self, findings: Findings) -> str:
+        """The five regions of the 2024 McDonald criteria; what a brain scan does not show is not assessed."""
+        regions = findings.lesions_by_region
+        places = {"periventricular": ("periventricular",), "cortical or juxtacortical": ("cortical", "juxtacortical"),
+                  "infratentorial": ("infratentorial",)}
+        verdicts = {place: self.seen(regions, names) for place, names in places.items()}
+        verdicts |= dict.fromkeys(findings.not_assessed, "not assessed")
+        lines = [f"  {self.say['region'].format(self.say[f'{place} region'])}{self.say['colon']} {self.say[verdict]}"
+                 for place, verdict in verdicts.items()]
+        return "\n".join([self.say["met" if findings.dissemination_in_space else "not met"], *lines])
+
+    def seen(self, regions: dict[str, RegionLoad], names: tuple[str, ...]) -> str:
+        known = [regions[name].count for name in names if name in regions]
+        return "present" if any(known) else "absent" if len(known) == len(names) else "not assessed"
+
+    def impression(self, findings: Findings) -> str:
+        """The same words as a sentence about these findings, so that the report can be read back."""
+        load = load_word(findings.lesion_volume_ml)
+        statement = Statement(
+            lesion_count=0 if findings.lesion_count == 0 else None, lesion_load=None if load == "none" else load,
+            atrophy={name: grade(value) for name, value in findings.deviation_percent.items()},
+            new_count=findings.change.new_count if findings.change else None)
+        return self.writer.note(statement)
