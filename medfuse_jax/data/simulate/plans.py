@@ -14,7 +14,7 @@ from medfuse_jax.data.simulate.lesions import Planned
 CONTROLS = 0.15                                        # share of people without disease [assume]
 # Lesion load of patients, ml: two log-normal populations (share, median, sigma), clipped [data].
 LOADS, LOAD_RANGE_ML = ((1 / 3, 1.2, 0.35), (2 / 3, 21.0, 0.7)), (0.3, 55.0)
-COUNT_MEDIAN, COUNT_SIGMA, COUNT_LOAD_CORRELATION = 77.0, 0.95, 0.72     # log-normal; p10 18, p90 218 [data]
+COUNT_MEDIAN, COUNT_SIGMA, COUNT_LOAD_CORRELATION = 77.0, 0.95, 0.65     # log-normal; p10 18, p90 218 [data]
 SIZE_MEDIAN_MM3, SIZE_SIGMA = 22.0, 1.25               # of lesions below 1 ml [data]
 LARGE_SHARE, LARGE_ML = 0.02, 1.0                      # lesions above 1 ml: share of the count; the rest of the volume
 # Regions of lesions below 1 ml, chosen so that all lesions meet the measured shares of the count [data].
@@ -106,7 +106,7 @@ def natural_load(random: np.random.Generator) -> tuple[float, int]:
     _, median, sigma = LOADS[0] if low else LOADS[1]
     z = random.standard_normal()
     load = float(np.clip(median * np.exp(sigma * z), *LOAD_RANGE_ML))
-    rank = (np.log(load) - np.log(9.0)) / 1.35              # about standard normal over the mixture
+    rank = (np.log(load) - np.log(12.0)) / 1.4              # about standard normal over the mixture
     mixed = COUNT_LOAD_CORRELATION * rank + np.sqrt(1 - COUNT_LOAD_CORRELATION**2) * random.standard_normal()
     return load, int(np.clip(round(COUNT_MEDIAN * np.exp(COUNT_SIGMA * mixed)), 1, 450))
 
@@ -179,7 +179,7 @@ def _lives(random: np.random.Generator, first: VisitPlan, years: float, voxel_ml
     for lesion in first.lesions:
         chance = random.random()
         life = {}
-        if chance < 0.04 and lesion.volume_ml >= 0.03:
+        if chance < 0.025 and lesion.volume_ml >= 0.03:
             life = {"enlarges_years": float(random.uniform(0.1, max(years, 0.2)))}
         elif chance < 0.10:
             life = {"birth_years": -0.2, "remains": float(random.uniform(0.5, 0.9))}
