@@ -10,7 +10,7 @@ from medfuse_jax.config import apply, base
 PRESETS = {
     "tiny": dict(steps=4, batch=2, log_every=1, evaluate_every=4, checkpoint_every=2,
                  model=dict(widths=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), features=4)),
-    "local": dict(steps=360, batch=4, log_every=10, evaluate_every=360, checkpoint_every=120),
+    "local": dict(steps=400, batch=2, log_every=20, evaluate_every=400, checkpoint_every=200),
     "gpu": dict(steps=12000, batch=8, log_every=50, evaluate_every=2000, checkpoint_every=1000, dtype="bfloat16",
                 model=dict(widths=(64, 192), encoder_blocks=(1, 4), decoder_blocks=(2, 4)), loss=dict(planes=16), optimizer=dict(rate=6e-4, warmup=500, ema=0.999)),
     "pod": dict(steps=50000, batch=32, log_every=100, evaluate_every=5000, checkpoint_every=2500, dtype="bfloat16",
@@ -22,7 +22,7 @@ PRESETS = {
 def get_config(preset: str = "auto"):
     config = base("autoencoder")
     # widths and residual blocks at 1/2 and at 1/4 of the grid
-    config.model = dict(widths=(16, 48), encoder_blocks=(0, 2), decoder_blocks=(1, 2), features=8)
+    config.model = dict(widths=(16, 64), encoder_blocks=(0, 1), decoder_blocks=(1, 2), features=16)
     config.loss = dict(
         forget_contrast=0.5,      # share of the examples in which some contrasts are hidden from the encoder
         gradient=0.5,             # edges: difference of the spatial gradients

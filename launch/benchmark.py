@@ -1,12 +1,13 @@
 """What each part costs on this machine: seconds, FLOPs and their share of the peak, memory.
 
-    python launch/benchmark.py --what=encode,decode,train_step,denoise,sample --preset=local --out=benchmark
-    python launch/benchmark.py --what=pipeline --source=PATH --out=benchmark
+    python launch/benchmark.py --what=encode,decode,train_step,denoise,sample --preset=local --out=out
+    python launch/benchmark.py --what=pipeline --source=PATH --out=out
 
 Needs no trained model: weights and inputs are random, in the preset's shapes; one device is measured. The peak is
 that of square matrix products in the same dtype and run. Programs are compiled anew, so that compile times are true.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -32,7 +33,7 @@ REPEATS = flags.DEFINE_integer("repeats", 10, "timed calls of each, after the wa
 BATCH = flags.DEFINE_integer("batch", None, "examples at once (default: a device's share of the preset's batch; one "
                              "for sample)", lower_bound=1)
 SOURCE = flags.DEFINE_string("source", "simulated", "for pipeline: simulated, a BIDS tree or a prepared folder")
-OUT = flags.DEFINE_string("out", "benchmark", "folder for benchmark.json; an earlier one there is replaced")
+OUT = flags.DEFINE_string("out", "out", "folder for benchmark.json; an earlier one there is replaced")
 
 
 def known(whats: list[str]) -> bool:
@@ -53,14 +54,16 @@ def main() -> None:
     import jax
 
     from medfuse_jax.benchmark import cases, timing
-    from medfuse_jax.train.log import write_json
+    from medfuse_jax.data.files import whole_file
 
     jax.config.update("jax_enable_compilation_cache", False)
     folder, measured = Path(OUT.value), []
+    folder.mkdir(parents=True, exist_ok=True)
     of = cases.Untrained(resolve(PRESET.value), CONFIGS, BATCH.value)
     for row in timing.rows(of, cases.parts(WHAT.value), REPEATS.value, SOURCE.value, folder):
         measured.append(row)
-        write_json(folder / "benchmark.json", measured)
+        with whole_file(folder / "benchmark.json") as draft:
+            draft.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(timing.table(measured))
     logging.info("%s: %d rows", folder / "benchmark.json", len(measured))
 

@@ -59,7 +59,7 @@ def resolve(preset: str) -> str:
         return preset
     if preset != "auto":
         raise MedFuseError(f"preset {preset!r} does not exist: choose one of {', '.join(PRESETS)}, auto")
-    import jax                       # late: --help and a named preset need no accelerator runtime
+    import jax  # late: --help and a named preset need no accelerator runtime
 
     platform, devices = jax.default_backend(), jax.device_count()
     if platform == "cpu":

@@ -1,7 +1,6 @@
 """A workdir is one model family: which stage needs which, where each lies, and how a missing one is trained first."""
 
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages import alignment, autoencoder, ldm
 from medfuse_jax.stages.stage import Borrowed, Stage
 from medfuse_jax.train import checkpoint, loop, sharding
+from medfuse_jax.train.identity import same_config
 
 STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
 TOKENIZER = "tokenizer.json"        # in the alignment's folder: words mean what they meant when it was trained
@@ -41,6 +41,7 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "") -
         borrowed[name] = borrow(place)
         same_grid(config, borrowed[name], place)
     if finished(folder, config.steps):
+        same_config(folder, config)
         logging.info("%s: finished before (%s)", config.stage, folder / "summary.json")
         return folder
     cohort = Cohort(prepared(config, workdir))
@@ -79,7 +80,14 @@ def borrow(folder: Path) -> Borrowed:
     """A finished stage as its borrowers see it."""
     params, config, _ = checkpoint.load_params(folder)
     statistics = folder / "statistics.json"
-    return Borrowed(ConfigDict(config), params, json.loads(statistics.read_text()) if statistics.exists() else {})
+    return Borrowed(ConfigDict(with_tuples(config)), params, json.loads(statistics.read_text()) if statistics.exists() else {})
+
+
+def with_tuples(value: Any) -> Any:
+    """What was read from JSON, which has lists only, with tuples as configs have them."""
+    if isinstance(value, dict):
+        return {name: with_tuples(each) for name, each in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def same_grid(config: ConfigDict, lent: Borrowed, folder: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from medfuse_jax import family
 from medfuse_jax.data import grid, labels, language, nifti, prepare, tokens
@@ -137,8 +136,6 @@ class MedFuse:
                 raise MedFuseError(f"{path}: this model was not trained on {contrast}: it knows {', '.join(known)}")
         scans = {contrast: nifti.read_volume(path) for contrast, path in files.items()}
         volume, present, placed = prepare.to_grid(scans, self.stage("ldm").config.data.spacing)
-        for line in placed.fixups:
-            logging.info("%s", line)
         said = self._encode({"autoencoder": self.stage("autoencoder").params}, {"volume": volume[None], "present": present[None]})
         known_places, inside = np.ones((1, *self.shape, 1), np.float32), None
         if mask is not None:

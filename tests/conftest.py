@@ -1,4 +1,4 @@
-"""What all tests stand on: eight devices on one CPU, one cache of compiled programs, checked shapes, the real scans."""
+"""What all tests stand on: eight devices on one CPU, one cache of compiled programs, checked shapes, a tiny family, the real scans."""
 
 import os
 from pathlib import Path
@@ -44,3 +44,13 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no ../shared/data beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def family(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workdir of a tiny family, trained once in this process as `launch/train.py --config=configs/ldm.py:tiny` does."""
+    from medfuse_jax import family, overrides
+    chosen = overrides.change(overrides.load(root / "configs/ldm.py", "tiny"), ["mesh.data=1", "data.jobs=1"], "ldm.py")
+    workdir = tmp_path_factory.mktemp("family")
+    family.train(chosen, workdir, root / "configs")
+    return workdir

@@ -141,11 +141,35 @@ def test_shares_double_the_subsets(tiny):
     assert (told_and_not, four) == (2, 4) and plain < shares < 2 * plain
 
 
-def test_pipeline_counts_batches(tiny, tmp_path):
-    row, = timing.rows(tiny, [Part("pipeline", "autoencoder")], repeats=2, workdir=tmp_path)
-    assert row.keys() >= KEYS and row["flops"] is None and row["shape"] == list(tiny.volume())
+@pytest.fixture
+def cohort(tiny, tmp_path):
+    """A prepared folder of three people, each seen once."""
+    shape, folder = (3, *tiny.volume()), tmp_path / "prepared"
+    folder.mkdir()
+    (folder / "prepared.json").write_text(json.dumps(dict(format=1, spacing=8.0, source="made", shape=shape[1:4])))
+    study = dict(session="ses-01", split="train", present=[1, 1, 1, 1], structures_known=True, lesions_known=True,
+                 clean_row=None, findings=None, date_years=0.0, age=40.0, sex="F")
+    lines = [json.dumps(study | dict(study=f"sub-{number}", person=f"sub-{number}")) for number in range(3)]
+    (folder / "studies.jsonl").write_text("\n".join(lines))
+    np.save(folder / "volumes.npy", np.ones(shape, np.float16))
+    np.save(folder / "structures.npy", np.ones(shape[:4], np.uint8))
+    np.save(folder / "lesions.npy", np.zeros(shape[:4], np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "ldm"])
+def test_pipeline_counts_batches(tiny, cohort, stage):
+    row, = timing.rows(tiny, [Part("pipeline", stage)], repeats=2, source=str(cohort))
+    assert row.keys() >= KEYS and row["flops"] is None and row["source"] == "made"
+    assert row["shape"] == list(tiny.volume() if stage == "autoencoder" else tiny.latent())
     assert row["batches_per_s"] == 1 / row["median_s"] > 0
-    assert timing.table([row]).splitlines()[1].split()[:2] == ["pipeline", "autoencoder"]
+    assert timing.table([row]).splitlines()[1].split()[:2] == ["pipeline", stage]
+
+
+def test_a_cohort_of_another_grid_is_refused(root, cohort):
+    with pytest.raises(MedFuseError, match="prepared at 8.0 mm, but the preset local is at 4 mm"):
+        local = Untrained("local", root / "configs")
+        list(timing.rows(local, [Part("pipeline", "ldm")], repeats=1, source=str(cohort)))
 
 
 def test_parts_in_order_and_once(caplog, monkeypatch):

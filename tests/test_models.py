@@ -20,7 +20,7 @@ TEXT = Text(np.random.default_rng(2).standard_normal((2, 9, 16), np.float32), np
 IMAGE = Image(LATENT[::-1].copy(), np.ones((2, 6, 7, 6, 1), np.float32), ONE, ONE)
 
 NETWORKS = {
-    "autoencoder": (Autoencoder(4, 29, 4, (8, 16), (0, 1), (1, 1)), (VOLUME, np.ones((2, 4), np.float32)), 37_264),
+    "autoencoder": (Autoencoder(4, 29, 4, (8, 16), (0, 1), (1, 1)), (VOLUME, np.ones((2, 4), np.float32)), 39_312),
     "alignment": (Alignment(64, 8, 5, 16, 2, 1, 1, 16), (LATENT, WORDS, MASK, FACTS), 9_554),
     "denoiser": (Denoiser(4, 16, 1, 2), (LATENT, ONE, TEXT, IMAGE, ONE, ONE), 11_136),
 }
@@ -134,3 +134,11 @@ def test_embeddings_have_length_one():
     aligned = network.apply({"params": initialise(network, 0, *inputs)}, *inputs)
     np.testing.assert_allclose(jnp.linalg.norm(aligned.image, axis=-1), 1, rtol=1e-5)
     np.testing.assert_allclose(jnp.linalg.norm(aligned.text, axis=-1), 1, rtol=1e-5)
+
+
+def test_the_autoencoder_starts_as_a_low_pass_filter():
+    """Untrained, four latent features keep the mean of each cube of 4 x 4 x 4 voxels, contrast by contrast."""
+    network, (volume, present), _ = NETWORKS["autoencoder"]
+    said = network.apply({"params": initialise(network, 0, volume, present)}, volume, present).volume
+    means = volume.reshape(2, 6, 4, 7, 4, 6, 4, 4).mean((2, 4, 6))
+    np.testing.assert_allclose(said, means.repeat(4, 1).repeat(4, 2).repeat(4, 3), atol=1e-5)

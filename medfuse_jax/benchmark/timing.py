@@ -111,6 +111,9 @@ def pipeline(of: Untrained, part: Part, repeats: int, source: str, workdir: Path
     config, b = of.config(part.stage).copy_and_resolve_references(), of.batch(part.stage)
     config.data.source = source
     cohort, reads = Cohort(family.prepared(config, workdir)), family.STAGES[part.stage].READS
+    if float(cohort.info["spacing"]) != float(config.data.spacing):
+        raise MedFuseError(f"{cohort.folder}: prepared at {cohort.info['spacing']} mm, but the preset {config.preset} "
+                           f"is at {config.data.spacing:g} mm: choose another --preset or --source")
     text = of.config("alignment").text
     examples = Examples(cohort, reads, seed=config.seed, languages=config.data.language, length=text.length,
                         tokenizer=tokens.build(text.vocabulary) if "text" in reads else None)
@@ -133,7 +136,7 @@ def pipeline(of: Untrained, part: Part, repeats: int, source: str, workdir: Path
 
 def table(measured: Sequence[Mapping[str, Any]]) -> str:
     """Rows as lines to read; what a row does not have is a dash."""
-    def cell(value: float | None, unit: float = 1.0) -> str:
+    def cell(value: int | float | None, unit: int | float = 1) -> str:
         return "-" if value is None else f"{value / unit:.3g}" if value < 100 * unit else f"{value / unit:.0f}"
 
     lines = [HEAD]

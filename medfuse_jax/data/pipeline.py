@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -21,7 +21,10 @@ LANGUAGES = {"en": ("en",), "fr": ("fr",), "both": ("en", "fr")}
 Reader = Mapping[str, np.ndarray]
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
+    """What makes words of sentences: see tokens.Tokenizer."""
+
     def encode(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]: ...
 
 
@@ -78,7 +81,7 @@ class Cohort:
         return dict(clean=np.stack([self.arrays["volumes"][row] if place is None else self.arrays["clean"][place]
                                     for row, place in zip(rows, places, strict=True)]).astype(np.float32))
 
-    def statement(self, row: int, random: np.random.Generator) -> Statement:
+    def statement(self, row: int | np.integer, random: np.random.Generator) -> Statement:
         """What a sentence says of a study: a truthful choice of its findings, or its covariates when nothing was measured."""
         findings, study = self.findings[row], self.studies[row]
         if findings is not None:

@@ -1,0 +1,1 @@
+"""Questions asked of any model: what decided, and where."""

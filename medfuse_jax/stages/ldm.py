@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from medfuse_jax.data import definitions, labels, language, tokens
+from medfuse_jax.explain import contribution
 from medfuse_jax.methods import diffusion, guidance, losses, sampler
 from medfuse_jax.metrics import biomarkers, interval
 from medfuse_jax.models.blocks import places
@@ -171,18 +172,8 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
             said = model.apply({"params": params}, stacked, levels, texts, images, told, shown)
             flows = jnp.split(diffusion.velocity(said, stacked, levels, prediction), many)
             predictions = dict(zip(subsets, flows, strict=True))
-            return guidance.fuse(predictions, terms), contributions(predictions, terms) if keep else None
+            return guidance.fuse(predictions, terms), contribution.decided(predictions, terms) if keep else None
 
         return sampler.integrate(field, noise, sampler.times(steps), name)
 
     return draw
-
-
-def contributions(predictions: Mapping[guidance.Subset, jax.Array], terms: Mapping[guidance.Subset, Any]) -> dict[str, jax.Array]:
-    """Shares of text and image in one step: whole, and at each place (the feature axis summed)."""
-    vectors = guidance.shapley(predictions, terms)
-    delta = sum(vectors.values())
-    total = jnp.maximum(jnp.sum(jnp.square(delta), axis=(1, 2, 3, 4)), 1e-12)
-    maps = {f"map_{name}": jnp.sum(phi * delta, axis=-1) / total[:, None, None, None] for name, phi in vectors.items()}
-    together = terms[guidance.BOTH] * guidance.moebius(predictions)[guidance.BOTH]
-    return guidance.shares(vectors) | maps | {"interaction": jnp.sum(together * delta, axis=(1, 2, 3, 4)) / total}

@@ -4,7 +4,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +27,6 @@ from medfuse_jax.errors import MedFuseError
 
 PRESENT = [int(contrast in SHOWN) for contrast in labels.CONTRASTS]
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-AHEAD = 2            # people that may wait, per process, to be written: a bound on memory
 
 
 def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Iterator[list[Visit]]:
@@ -49,19 +47,17 @@ def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
     # Spawned workers read these when they load numpy; the parent's own threads are not changed by them.
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(THREADS)
-    # Ctrl-C in a terminal reaches the workers as well: they end at once instead of finishing their person.
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"),
-                               initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL))
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
         waiting = []
         for index in range(subjects):
             waiting.append(pool.submit(draw, index))
-            if len(waiting) >= AHEAD * jobs:
+            if len(waiting) > jobs:             # few ahead: a bound on memory, and on what Ctrl-C waits for
                 yield waiting.pop(0).result()
         while waiting:
             yield waiting.pop(0).result()
     except BrokenProcessPool as error:
-        raise MedFuseError("a process that draws people was ended, perhaps for want of memory: use fewer --jobs") from error
+        raise MedFuseError("a process that draws people was ended, for want of memory? Use fewer --jobs") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
