@@ -10,7 +10,7 @@ from medfuse_jax.config import apply, base
 PRESETS = {
     "tiny": dict(steps=4, batch=4, log_every=1, evaluate_every=4, checkpoint_every=2,
                  model=dict(width=16, heads=2, text_depth=1, image_depth=1, embedding=16), text=dict(vocabulary=512)),
-    "local": dict(steps=200, batch=32, log_every=10, evaluate_every=200, checkpoint_every=100),
+    "local": dict(steps=160, batch=32, log_every=20, evaluate_every=160, checkpoint_every=80),
     "gpu": dict(steps=10000, batch=256, log_every=50, evaluate_every=2000, checkpoint_every=1000, dtype="bfloat16",
                 model=dict(width=384, heads=6, text_depth=4, image_depth=4, embedding=256),
                 optimizer=dict(rate=5e-4, warmup=500, ema=0.999)),
@@ -23,7 +23,7 @@ PRESETS = {
 
 def get_config(preset: str = "auto"):
     config = base("alignment", borrow=("autoencoder",))
-    config.model = dict(width=96, heads=4, text_depth=2, image_depth=2, embedding=64, patch=2)
+    config.model = dict(width=64, heads=4, text_depth=2, image_depth=1, embedding=64, patch=2)
     config.text = dict(length=96, vocabulary=2048, facts=True)     # facts: findings tokens beside the words
     config.loss = dict(kind="infonce")                             # infonce | siglip
     config.optimizer.rate = 2e-3

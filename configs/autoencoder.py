@@ -22,13 +22,13 @@ PRESETS = {
 def get_config(preset: str = "auto"):
     config = base("autoencoder")
     # widths and residual blocks at 1/2 and at 1/4 of the grid
-    config.model = dict(widths=(16, 64), encoder_blocks=(0, 1), decoder_blocks=(1, 2), features=16)
+    config.model = dict(widths=(32, 64), encoder_blocks=(0, 1), decoder_blocks=(0, 2), features=32)
     config.loss = dict(
-        forget_contrast=0.5,      # share of the examples in which some contrasts are hidden from the encoder
+        forget_contrast=0.2,      # share of the examples in which some contrasts are hidden from the encoder
         gradient=0.5,             # edges: difference of the spatial gradients
-        lesion=4.0,               # how much heavier an error inside a lesion counts
-        structures=0.3, lesions=0.5, divergence=1e-4,
+        lesion=6.0,               # how much heavier an error inside a lesion counts
+        structures=0.5, lesions=1.0, divergence=1e-4,
         planes=6,                 # pairs of slices whose structures are judged in a step, drawn anew each time (0: all)
     )
-    config.optimizer.rate = 3e-3
+    config.optimizer.rate = 4e-3
     return apply(config, preset, PRESETS)

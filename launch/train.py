@@ -63,7 +63,7 @@ def show(workdir: Path, folder: Path) -> None:
 
 def following(stage: str, workdir: Path) -> str:
     """The exact commands that come next."""
-    look = f"  look at the curves      tensorboard --logdir={workdir} --bind_all=false\n"
+    look = f"  look at the curves      tensorboard --logdir={workdir}\n"
     own = f"  use your own BIDS data  python launch/train.py --config=configs/autoencoder.py --workdir={workdir}-own " \
           "--config.data.source=PATH\n"
     if stage == "ldm":

@@ -77,3 +77,11 @@ def test_what_the_field_keeps_is_stacked_over_the_steps():
     for name in ("euler", "heun"):
         _, kept = sampler.integrate(lambda x, tau: (x, {"tau": tau}), DATA, sampler.times(4), name)
         np.testing.assert_allclose(kept["tau"], sampler.times(4)[:-1])
+
+
+@pytest.mark.parametrize("prediction", ["flow", "v", "eps"])
+def test_the_skip_is_the_best_linear_guess_for_data_of_variance_one(prediction):
+    data, noise = (jax.random.normal(jax.random.key(seed), (3, 20, 20, 20, 8)) for seed in (4, 5))
+    x, said = diffusion.noised(data, noise, TAU, prediction), diffusion.target(data, noise, TAU, prediction)
+    slope = jnp.sum(x * said, axis=(1, 2, 3, 4)) / jnp.sum(x * x, axis=(1, 2, 3, 4))
+    np.testing.assert_allclose(diffusion.skip(TAU, prediction), slope, atol=0.02)

@@ -12,6 +12,8 @@ from medfuse_jax.models.blocks import GroupNorm, Residual, haar, join, places, u
 from medfuse_jax.models.place import constrain
 
 CERTAIN = -6.0          # log variance of the latent at the start
+RARE = -4.0             # lesion logit at the start: about one voxel in fifty of a brain
+SPREAD = 4.0            # tissues differ by about a quarter of the brain's median
 PASS = 4.0              # what the low-pass coefficients are divided by, so that a brain's are about one
 
 
@@ -58,6 +60,7 @@ class Autoencoder(nn.Module):
         self.decoder_half = [Residual(half, self.dtype) for _ in range(self.decoder_blocks[0])]
         self.decoder_norm = GroupNorm()
         self.zero_contrast_head = nn.Dense(8 * self.contrasts, dtype=jnp.float32)
+        self.look = nn.Dense(2 * half, dtype=self.dtype)
         self.lesion_head = nn.Dense(8, dtype=jnp.float32)
         self.structure_head = nn.Dense(8 * self.classes, dtype=jnp.float32)
 
@@ -93,9 +96,14 @@ class Autoencoder(nn.Module):
         x = nn.silu(self.decoder_norm(x)).astype(jnp.float32)
         latent = latent.astype(jnp.float32)
         bands = jnp.zeros((*latent.shape[:4], 64 * self.contrasts)).at[..., self.low_pass()].set(latent * PASS)
-        volume = unhaar(unhaar(bands + self.zero_linear_out(latent)) + self.zero_contrast_head(x))
-        named = join(self.structure_head(x if planes is None else x[:, planes]))
-        return Decoded(constrain(volume, "b d h w c"), named, join(self.lesion_head(x))[..., 0])
+        bands = unhaar(bands + self.zero_linear_out(latent)) + self.zero_contrast_head(x)
+        # Labels are read off the decoded image, which is there from the first step, and off the place. Its low band is
+        # centred on the brain's median and spread, so that a lesion, a third brighter, is as far from it as the features are.
+        brightness = SPREAD * (bands / 8**0.5).at[..., :self.contrasts].add(-1.0)
+        seen = nn.silu(self.look(jnp.concatenate([x, brightness], axis=-1).astype(self.dtype))).astype(jnp.float32)
+        named = join(self.structure_head(seen if planes is None else seen[:, planes]))
+        lesion = join(self.lesion_head(seen))[..., 0] + RARE
+        return Decoded(constrain(unhaar(bands), "b d h w c"), named, lesion)
 
     def low_pass(self) -> np.ndarray:
         """Which of the two-level wavelet's channels the latent starts as: of the low band, means first, then slopes."""

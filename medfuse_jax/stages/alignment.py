@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from medfuse_jax.axes import Facts, WordMask, Words
 from medfuse_jax.data import tokens
 from medfuse_jax.methods import losses
 from medfuse_jax.metrics import retrieval
@@ -82,7 +83,7 @@ def reader(borrowed: Borrowed) -> Any:
     """(alignment params, words, mask, facts) -> Text, for borrowers."""
     model = network(borrowed.config)
 
-    def read(params: Params, words: jax.Array, mask: jax.Array, facts: jax.Array) -> Text:
+    def read(params: Params, words: Words, mask: WordMask, facts: Facts) -> Text:
         return model.apply({"params": params}, words, mask, facts, method="read")
 
     return read

@@ -30,7 +30,7 @@ def network(config: Any) -> Autoencoder:
 
 def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
     """The autoencoder's stage; it borrows nothing."""
-    model, weights = network(config), config.loss
+    model, weights, balance = network(config), config.loss, jnp.asarray(rarity())
 
     def init(seed: int) -> Params:
         shape = tuple(int(round(side / config.data.spacing)) for side in (192, 224, 192))
@@ -50,13 +50,13 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         inside = 0.2 + brain * (1.0 + weights.lesion * lesion)
         weight = inside[..., None] * present[:, None, None, None, :]
         slices = (2 * planes[:, None] + jnp.arange(2)).reshape(-1)
+        named = batch["structures"][:, slices]
         each = dict(
             absolute=losses.mean(jnp.abs(said.volume - volume), weight),
             squared=losses.mean(jnp.square(said.volume - volume), weight),
             gradient=losses.gradient(said.volume, volume, weight),
-            structures=batch["structures_known"] * losses.cross_entropy(said.structures, batch["structures"][:, slices],
-                                                                        0.2 + brain[:, slices]),
-            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion, 0.05 + brain),
+            structures=batch["structures_known"] * losses.cross_entropy(said.structures, named, balance[named]),
+            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion, 0.05 + brain * (1.0 + weights.lesion * lesion)),
             divergence=losses.divergence(average, log_variance),
         )
         total = (each["absolute"] + 2.0 * each["squared"] + weights.gradient * each["gradient"] + weights.structures * each["structures"]
@@ -109,6 +109,16 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
                 "contrasts": [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]}
 
     return Stage("autoencoder", init, loss, evaluate, probes={"reconstruction": reconstruction}, conclude=conclude)
+
+
+def rarity() -> np.ndarray:
+    """Weight of each class in the structures' loss: inverse square root of its usual volume, mean 1 over a head's voxels."""
+    usual = {"background": 7200.0, "csf": 300.0, "cerebral_cortex": 226.0, "cerebral_white_matter": 218.0, "cerebellum_cortex": 48.0,
+             "cerebellum_white_matter": 15.0, "brainstem": 22.0, "lateral_ventricle": 15.0, "thalamus": 7.0, "putamen": 5.0,
+             "caudate": 3.6, "hippocampus": 3.8}                                      # ml of one side; smaller ones as 2 ml
+    ml = np.array([usual.get(name.removesuffix("_left").removesuffix("_right"), 2.0) for name in labels.NAMES])
+    weight = 1.0 / np.sqrt(ml)
+    return (weight * ml.sum() / (weight * ml).sum()).astype(np.float32)
 
 
 def forget(key: jax.Array, present: jax.Array, share: float) -> jax.Array:

@@ -34,10 +34,22 @@ def network(config: Any, features: int) -> Denoiser:
     return Denoiser(features, dtype=jnp.dtype(config.dtype), remat=config.remat, **config.model)
 
 
+def predictor(config: Any, features: int) -> Callable[..., jax.Array]:
+    """(params, noisy, tau, text, image, told, shown) -> prediction: the network, added to the best linear guess."""
+    model, prediction = network(config, features), config.process.prediction
+
+    def predict(params: Params, noisy: jax.Array, tau: jax.Array, text: Text, image: Image, told: jax.Array,
+                shown: jax.Array) -> jax.Array:
+        learned = model.apply({"params": params}, noisy, tau, text, image, told, shown)
+        return diffusion.expand(diffusion.skip(tau, prediction)) * noisy + learned
+
+    return predict
+
+
 def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
     """The denoiser's stage on a borrowed autoencoder and text tower."""
     base, features = borrowed["autoencoder"], borrowed["autoencoder"].config.model.features
-    model, read = network(config, features), alignment.reader(borrowed["alignment"])
+    model, predict, read = network(config, features), predictor(config, features), alignment.reader(borrowed["alignment"])
     prediction, condition = config.process.prediction, config.condition
 
     def init(seed: int) -> Params:
@@ -63,7 +75,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         latent = batch["latent"]
         tau = diffusion.levels(at, len(latent), config.process.levels)
         noise = jax.random.normal(drawn, latent.shape)
-        said = model.apply({"params": params}, diffusion.noised(latent, noise, tau, prediction), tau, text, image, told, shown)
+        said = predict(params, diffusion.noised(latent, noise, tau, prediction), tau, text, image, told, shown)
         return losses.squared(said, diffusion.target(latent, noise, tau, prediction))
 
     def loss(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Values]:
@@ -156,8 +168,7 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
     to evaluate, in one batched call. keep=True (needs all four) also returns {"text", "image": t b shares,
     "map_text", "map_image": t b z y x share of each place, "interaction": t b}.
     """
-    model = network(config, borrowed["autoencoder"].config.model.features)
-    prediction = config.process.prediction
+    predict, prediction = predictor(config, borrowed["autoencoder"].config.model.features), config.process.prediction
 
     def draw(params: Params, noise: jax.Array, text: Text, image: Image, weights: guidance.Weights,
              subsets: tuple[guidance.Subset, ...], steps: int, name: sampler.Name = "heun", keep: bool = False) -> tuple[jax.Array, Any]:
@@ -169,7 +180,7 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
         def field(x: jax.Array, tau: jax.Array) -> tuple[jax.Array, Any]:
             levels = jnp.full((count * many,), tau)
             stacked = jnp.concatenate([x] * many)
-            said = model.apply({"params": params}, stacked, levels, texts, images, told, shown)
+            said = predict(params, stacked, levels, texts, images, told, shown)
             flows = jnp.split(diffusion.velocity(said, stacked, levels, prediction), many)
             predictions = dict(zip(subsets, flows, strict=True))
             return guidance.fuse(predictions, terms), contribution.decided(predictions, terms) if keep else None

@@ -1,0 +1,172 @@
+from itertools import islice
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medfuse_jax import overrides
+from medfuse_jax import family as house
+from medfuse_jax.methods import guidance
+from medfuse_jax.stages import autoencoder, ldm
+from medfuse_jax.train import sharding, state
+
+STAGES = ("autoencoder", "alignment", "ldm")
+JUDGED = {
+    "autoencoder": {"psnr", "psnr_clean", "psnr_from_flair", "lesion_psnr", "lesion_dice", "dice_thalamus", "dice_caudate",
+                    "dice_putamen", "dice_hippocampus", "dice_lateral_ventricle", "dice_cerebral_cortex"},
+    "alignment": {"contrastive"},
+    "ldm": {"denoise", "denoise_text", "denoise_image", "denoise_nothing", "denoise_shuffled_text"},
+}
+SILENT = {"alignment": {"offset_bias"}}          # of the sigmoid loss, which is not the one in use
+
+
+@pytest.fixture(scope="module")
+def built(family, root, tmp_path_factory):
+    """Each stage of the tiny family as `family.train` hands it to the loop: stage, examples, config."""
+    made = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.loop, "fit", lambda stage, examples, config, folder, command: made.update(
+            {stage.name: SimpleNamespace(stage=stage, examples=examples, config=config)}))
+        for name in STAGES:
+            config = overrides.load(root / f"configs/{name}.py", "tiny")
+            config.mesh.data, config.data.jobs = 1, 1
+            for lent in config.borrow:
+                config.borrow[lent] = str(family / lent)
+            house.train(config.lock(), tmp_path_factory.mktemp("built"), root / "configs")
+    return made
+
+
+def awake(params, scale=0.05):
+    """Parameters in which no branch is silent."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: leaf + scale * random.standard_normal(leaf.shape).astype(np.float32), params)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_gradient_reaches_every_parameter(built, name):
+    stage, batch = built[name].stage, next(built[name].examples.train(4))
+    slope = jax.jit(jax.value_and_grad(stage.loss, has_aux=True))
+    (loss, values), gradient = slope(awake(stage.init(0)), stage.frozen, batch, jax.random.key(0))
+    assert np.isfinite(loss) and all(value.shape == (4,) and np.isfinite(value).all() for value in values.values())
+    leaves = {"/".join(part.key for part in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)}
+    assert {path for path, leaf in leaves.items() if not np.isfinite(leaf).all()} == set()
+    assert {path for path, leaf in leaves.items() if not leaf.any()} == SILENT.get(name, set())
+
+
+def curve(part, data, space, steps=20, batch=8):
+    """Losses of some steps on a mesh, without a folder."""
+    mesh, config = sharding.mesh(dict(data=data, space=space)), part.config.copy_and_resolve_references()
+    with config.unlocked():
+        config.steps = steps
+    step = jax.jit(state.train_step(part.stage, config))
+    with jax.set_mesh(mesh):
+        now, frozen, losses = sharding.place(state.create(part.stage, config), mesh), sharding.place(part.stage.frozen, mesh), []
+        for seen in islice(part.examples.train(batch), steps):
+            now, told = step(now, frozen, sharding.distribute(seen, mesh))
+            losses.append(float(told["loss"]))
+    return np.array(losses)
+
+
+@pytest.fixture(scope="module")
+def one_device(built):
+    return {name: curve(built[name], 1, 1) for name in STAGES}
+
+
+@pytest.mark.parametrize("data, space", [(8, 1), (4, 2)])
+@pytest.mark.parametrize("name", STAGES)
+def test_twenty_steps_have_the_same_losses_on_every_mesh(built, one_device, name, data, space):
+    losses = curve(built[name], data, space)
+    np.testing.assert_allclose(losses, one_device[name], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_judges_give_a_value_for_each_example(built, name):
+    part = built[name]
+    batch = next(part.examples.valid(2))
+    values = jax.jit(part.stage.evaluate)(awake(part.stage.init(0)), part.stage.frozen, batch, jax.random.key(0))
+    assert set(values) == JUDGED[name]
+    for value in values.values():
+        value, weight = value if isinstance(value, tuple) else (value, jnp.ones(2))
+        assert value.shape == weight.shape == (2,) and np.isfinite(np.where(weight > 0, value, 0)).all()
+
+
+def test_borrowers_see_a_normalised_latent(built):
+    latents = built["ldm"].examples.represented["latent"][built["ldm"].examples.cohort.rows("train")].astype(np.float64)
+    np.testing.assert_allclose(latents.mean(axis=(0, 1, 2, 3)), 0, atol=5e-3)
+    np.testing.assert_allclose(latents.std(axis=(0, 1, 2, 3)), 1, atol=5e-3)
+
+
+def test_the_decoder_undoes_the_normalisation(family):
+    lent = house.borrow(family / "autoencoder")
+    volume, present = np.random.default_rng(0).random((1, 24, 28, 24, 4), np.float32), np.array([[1, 1, 0, 0]], np.float32)
+    said = autoencoder.represent(lent)({"autoencoder": lent.params}, {"volume": volume, "present": present})
+    own = autoencoder.network(lent.config).apply({"params": lent.params}, volume, present)
+    np.testing.assert_allclose(autoencoder.decoder(lent)(lent.params, said["latent"]).volume, own.volume, atol=1e-4)
+    np.testing.assert_array_equal(said["partial"][:, 0], said["latent"])
+    assert np.abs(said["partial"][:, 1] - said["latent"]).max() > 1e-3             # FLAIR alone says less
+
+
+def test_an_absent_contrast_leaves_no_trace_in_what_is_borrowed(family):
+    lent = house.borrow(family / "autoencoder")
+    volume, present = np.random.default_rng(0).random((1, 24, 28, 24, 4), np.float32), np.array([[1, 0, 1, 0]], np.float32)
+    say = autoencoder.represent(lent)
+    one, other = (say({"autoencoder": lent.params}, {"volume": shown, "present": present})["partial"]
+                  for shown in (volume, volume * present[:, None, None, None]))
+    np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.5, 1.0]))
+def test_forgetting_hides_only_what_is_there_and_never_all_of_it(seed, share):
+    present = np.random.default_rng(seed).integers(0, 2, (16, 4)).astype(np.float32)
+    present[present.sum(axis=1) == 0, 0] = 1
+    kept = np.asarray(autoencoder.forget(jax.random.key(seed), present, share))
+    assert set(np.unique(kept)) <= {0.0, 1.0} and (kept <= present).all() and (kept.sum(axis=1) >= 1).all()
+    assert share > 0 or np.array_equal(kept, present)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), available=st.integers(1, 96), count=st.integers(0, 100))
+def test_judged_planes_are_spread_over_the_volume(seed, available, count):
+    planes = np.asarray(autoencoder.judged_planes(jax.random.key(seed), available, count))
+    assert len(planes) == (count if 0 < count < available else available)
+    assert planes.min() >= 0 and planes.max() < available and (np.diff(planes) >= 0).all()
+    parts = available / len(planes)
+    assert (np.abs(planes + 0.5 - (np.arange(len(planes)) + 0.5) * parts) <= parts / 2 + 0.5 + 1e-3).all()
+
+
+def test_psnr_and_dice_by_hand():
+    truth, said = np.zeros((1, 4, 4, 4, 2), np.float32), np.zeros((1, 4, 4, 4, 2), np.float32)
+    truth[0, 1:3, 1:3, 1:3] = 2.0                                       # the brain: 8 voxels
+    said[0, 1:3, 1:3, 1:3, 0] = 1.8                                     # 20 log10(2 / 0.2) = 20 dB; the other contrast is absent
+    assert float(autoencoder.psnr(truth, said, np.array([[1.0, 0.0]]))[0]) == pytest.approx(20.0, abs=1e-3)
+    half = np.zeros((1, 4, 4, 4), bool)
+    half[0, 1:3, 1:3, 1:2] = True
+    assert float(autoencoder.dice(jnp.asarray(truth[..., 0] > 0), jnp.asarray(half))[0]) == pytest.approx(2 * 4 / 12)
+    assert float(autoencoder.dice(jnp.asarray(half & False), jnp.asarray(half & False))[0]) == 1.0
+    assert all(len(classes) == 2 for classes in autoencoder.JUDGED.values())
+
+
+def test_a_hole_is_a_box():
+    holes = np.asarray(ldm.hole(jax.random.key(0), np.zeros((64, 6, 7, 6, 4), np.float32)))[..., 0]
+    sides = [holes.max(axis=axes) for axes in ((2, 3), (1, 3), (1, 2))]
+    np.testing.assert_array_equal(holes, np.einsum("bz,by,bx->bzyx", *sides))
+    assert set(np.unique(holes)) == {0.0, 1.0} and holes.any(axis=(1, 2, 3)).mean() > 0.9
+    assert all(np.abs(np.diff(side, prepend=0, append=0)).sum(axis=1).max() <= 2 for side in sides)
+
+
+def test_shares_sum_to_one_and_maps_to_shares():
+    keys = jax.random.split(jax.random.key(1), 4)
+    predictions = {subset: jax.random.normal(key, (2, 3, 4, 5, 6))
+                   for subset, key in zip(guidance.subsets(guidance.BOTH), keys, strict=True)}
+    told = ldm.contributions(predictions, guidance.Weights(3.0, 1.0).checked().terms())
+    np.testing.assert_allclose(told["text"] + told["image"], 1, atol=1e-5)
+    for name in ("text", "image"):
+        np.testing.assert_allclose(told[f"map_{name}"].sum(axis=(1, 2, 3)), told[name], atol=1e-5)
+    silent = ldm.contributions(predictions, guidance.Weights(0.0, 2.0).checked().terms())
+    np.testing.assert_allclose(silent["image"], 1, atol=1e-5)
+    assert not np.asarray(silent["text"]).any() and not np.asarray(silent["interaction"]).any()
