@@ -1,6 +1,7 @@
 """A workdir is one model family: which stage needs which, where each lies, and how a missing one is trained first."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,26 @@ from medfuse_jax.train import checkpoint, loop, sharding
 from medfuse_jax.train.identity import same_config
 
 STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
+Said = dict[tuple[str, str], dict[str, np.ndarray]]        # (autoencoder, cohort) -> what it said of each study
 TOKENIZER = "tokenizer.json"        # in the alignment's folder: words mean what they meant when it was trained
 
 
-def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "") -> Path:
+def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", said: Said | None = None) -> Path:
     """Train the config's stage under `workdir`, borrowed ones first when they are missing; the stage's folder.
 
-    configs: the folder of config files, where a missing borrowed stage's config is found.
+    configs: the folder of config files, where a missing borrowed stage's config is found. said: what borrowed weights
+    said of a cohort, kept from one stage to the next.
     """
-    folder = workdir / config.stage
+    folder, said = workdir / config.stage, {} if said is None else said
     borrowed = {}
     for name in config.borrow:
         place = Path(config.borrow[name] or workdir / name)
         if not finished(place):
             if config.borrow[name]:
-                raise MedFuseError(f"--config.borrow.{name}={place}: no finished {name} there: train it, or leave the field empty")
-            logging.info("%s borrows %s, which is not trained yet in %s: training it first", config.stage, name, workdir)
-            train(lent_config(config, name, configs), workdir, configs, command)
+                raise MedFuseError(f"--config.borrow.{name}={place}: no finished {name} there: train it, "
+                                   "or leave the field empty")
+            logging.info("%s borrows %s, not trained yet in %s: training it first", config.stage, name, workdir)
+            train(lent_config(config, name, configs), workdir, configs, command, said)
         borrowed[name] = borrow(place)
         same_grid(config, borrowed[name], place)
     if finished(folder, config.steps):
@@ -46,25 +50,32 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "") -
         return folder
     cohort = Cohort(prepared(config, workdir))
     if float(cohort.info["spacing"]) != float(config.data.spacing):
-        raise MedFuseError(f"{cohort.folder}: prepared at {cohort.info['spacing']} mm but data.spacing is {config.data.spacing}: "
-                           f"prepare it again with --spacing={config.data.spacing:g}")
+        raise MedFuseError(f"{cohort.folder}: prepared at {cohort.info['spacing']} mm but data.spacing is "
+                           f"{config.data.spacing}: prepare it again with --spacing={config.data.spacing:g}")
     stage = STAGES[config.stage].build(config, borrowed)
     examples = Examples(cohort, STAGES[config.stage].READS, seed=config.seed, languages=config.data.language,
-                        tokenizer=words(config, folder), length=config.text.length if "text" in config else 64,
+                        tokenizer=words(config, folder), length=sentence_length(config, borrowed),
                         shard=sharding.readers(sharding.mesh(config.mesh)))
-    if "length" not in config.get("text", {}) and "alignment" in borrowed:
-        examples.length = borrowed["alignment"].config.text.length
     if stage.represent is not None:
-        examples.represented = represent(stage, cohort, config.stage)
+        key = str(config.borrow["autoencoder"] or workdir), str(cohort.folder)
+        said[key] = said.get(key) or represent(stage, cohort, config.stage)
+        examples.represented = said[key]
     loop.fit(stage, examples, config, folder, command)
     return folder
+
+
+def sentence_length(config: ConfigDict, borrowed: Mapping[str, Borrowed]) -> int:
+    """Word pieces of a sentence: the alignment's, in whatever stage."""
+    if "alignment" in borrowed:
+        return borrowed["alignment"].config.text.length
+    return config.text.length if "text" in config else 1
 
 
 def finished(folder: Path, steps: int = 0) -> bool:
     """Whether a stage's run is complete (for at least so many steps)."""
     try:
         return json.loads((folder / "summary.json").read_text())["steps"] >= steps
-    except (OSError, json.JSONDecodeError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from medfuse_jax import family
 from medfuse_jax.data import grid, labels, language, nifti, prepare, tokens
@@ -79,6 +80,8 @@ class MedFuse:
             raise MedFuseError(f"steps {steps} cannot be taken: give 1 to 1000")
         if mask is not None and image is None:
             raise MedFuseError("--mask says what of an image may change: give the --image too")
+        for line in self.unmakeable(reading):
+            logging.warning("%s", line)
         reference = self.look(image, mask) if image is not None else None
         needed = guidance.subsets(guidance.BOTH) if shares else guidance.required(weights.terms())
         made: list[Sample] = []
@@ -197,6 +200,12 @@ class MedFuse:
         where = placed.back(lesions.astype(np.float32), first) > 0.5
         return Sample(own, names, where, first.affine, findings, record, space="scanner")
 
+    def unmakeable(self, reading: Reading) -> list[str]:
+        """A line for each contrast that is asked for and that this model was not trained on."""
+        known = self.stage("autoencoder").statistics["contrasts"]
+        return [f"this model was not trained on {name}: it makes {', '.join(known)}" for name in reading.statement.contrasts
+                if name not in known]
+
     def record(self, prompt: str, reading: Reading, weights: guidance.Weights, seed: int, steps: int, number: int,
                reference: Reference | None) -> dict[str, Any]:
         """Where a sample comes from: sample.json without what is measured."""
@@ -208,7 +217,7 @@ class MedFuse:
             "config_hash": hashlib.sha256(settings).hexdigest()[:12], "preset": config.preset,
             "spacing_mm": config.data.spacing,
             "package_versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-            "commanded": reading.statement.to_json(), "ignored": reading.ignored, "warnings": reading.warnings,
+            "commanded": reading.statement.to_json(), "ignored": reading.ignored, "warnings": reading.warnings + self.unmakeable(reading),
             "reference": {} if reference is None else {name: Path(scan.path).name for name, scan in reference.scans.items()},
             "fixups": [] if reference is None else reference.placed.fixups, "notice": NOTICE,
         }

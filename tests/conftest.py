@@ -1,4 +1,4 @@
-"""What all tests stand on: eight devices on one CPU, one cache of compiled programs, checked shapes, a tiny family, the real scans."""
+"""What all tests stand on: eight devices on one CPU, a cache of programs, checked shapes, a tiny family, real scans."""
 
 import os
 from pathlib import Path
@@ -48,7 +48,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def family(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workdir of a tiny family, trained once in this process as `launch/train.py --config=configs/ldm.py:tiny` does."""
+    """The workdir of a tiny family, trained in this process as `launch/train.py --config=configs/ldm.py:tiny` does."""
     from medfuse_jax import family, overrides
     chosen = overrides.change(overrides.load(root / "configs/ldm.py", "tiny"), ["mesh.data=1", "data.jobs=1"], "ldm.py")
     workdir = tmp_path_factory.mktemp("family")

@@ -33,10 +33,9 @@ def config(stage, preset):
 
 def learned(stage, preset):
     """The number of parameters, from shapes alone; what is borrowed is known by its config."""
-    lent = {}
-    for name in config(stage, preset).borrow:
-        features = config("autoencoder", preset).model.features
-        lent[name] = Borrowed(config(name, preset), {}, {"latent_mean": [0.0] * features, "latent_deviation": [1.0] * features})
+    features = config("autoencoder", preset).model.features
+    statistics = {"latent_mean": [0.0] * features, "latent_deviation": [1.0] * features}
+    lent = {name: Borrowed(config(name, preset), {}, statistics) for name in config(stage, preset).borrow}
     made = family.STAGES[stage].build(config(stage, preset), lent)
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(made.init(0)))
 
@@ -91,4 +90,5 @@ def test_auto_is_local_where_there_is_no_accelerator():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_config_says_the_command_that_runs_it(stage):
-    assert f"python launch/train.py --config=configs/{stage}.py:local --workdir=runs" in (FOLDER / f"{stage}.py").read_text()
+    file = FOLDER / f"{stage}.py"
+    assert f"python launch/train.py --config=configs/{stage}.py:local --workdir=runs" in file.read_text()

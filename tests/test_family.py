@@ -1,2 +1,112 @@
-def test_x(family):
-    assert family
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from medfuse_jax import MedFuse, overrides
+from medfuse_jax import family as house
+from medfuse_jax.errors import MedFuseError
+
+
+@pytest.fixture
+def train(family, root):
+    """Train the ldm of the tiny family again, with some fields changed; into its workdir unless another is named."""
+    def again(*changes, workdir=family, stage="ldm"):
+        config = overrides.load(root / f"configs/{stage}.py", "tiny")
+        config = overrides.change(config, ["mesh.data=1", "data.jobs=1", *changes], "config")
+        return house.train(config, workdir, root / "configs")
+    return again
+
+
+def stamps(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_what_is_borrowed_was_trained_first_on_the_same_grid(family):
+    assert {path.name for path in family.iterdir()} == set(house.STAGES)
+    told = {name: json.loads((family / name / "summary.json").read_text()) for name in house.STAGES}
+    assert all(summary["stage"] == name and summary["preset"] == "tiny" for name, summary in told.items())
+    configs = {name: json.loads((family / name / "config.json").read_text()) for name in house.STAGES}
+    assert all(config["data"] == configs["ldm"]["data"] for config in configs.values())
+
+
+def test_the_last_judgement_says_how_the_model_obeys(family):
+    final = json.loads((family / "ldm/summary.json").read_text())["final"]
+    assert {"obey_lesion_volume/difference_ml", "obey_lesion_volume/permutation_p"} <= set(final)
+    assert {"obey_thalamus/difference_ml", "obey_thalamus/permutation_p"} <= set(final)
+    assert {f"denoise{seen}" for seen in ("", "_text", "_image", "_nothing", "_shuffled_text")} <= set(final)
+
+
+def test_a_finished_family_is_left_alone(family, train):
+    before = stamps(family)
+    assert train() == family / "ldm" and train(stage="autoencoder") == family / "autoencoder"
+    assert stamps(family) == before
+
+
+@pytest.mark.parametrize("change, told", [
+    ("model.width=48", r"ldm: made with another config \(model.width was 32, is 48\)"), ("seed=1", "seed was 0, is 1"),
+    ("data.spacing=16", "trained at 8 mm, but this run is at 16 mm: choose the preset tiny or another --workdir"),
+    ("borrow.alignment=nowhere", "nowhere: no finished alignment there: train it, or leave the field empty"),
+])
+def test_another_config_is_refused(family, train, change, told):
+    before = stamps(family)
+    with pytest.raises(MedFuseError, match=told):
+        train(change)
+    assert stamps(family) == before
+
+
+def test_more_steps_go_on_from_the_last_checkpoint(family, train, tmp_path):
+    shutil.copytree(family, tmp_path / "runs")
+    train("steps=6", stage="autoencoder", workdir=tmp_path / "runs")
+    old, new = ([json.loads(line) for line in (folder / "autoencoder/metrics.jsonl").read_text().splitlines()]
+                for folder in (family, tmp_path / "runs"))
+    assert [line["step"] for line in new] == [1, 2, 3, 4, 5, 6]
+    assert [line["loss"] for line in old] == [line["loss"] for line in new[:4]]
+
+
+def test_a_family_may_borrow_from_another(family, train, tmp_path):
+    train(*(f"borrow.{name}={family / name}" for name in ("alignment", "autoencoder")), workdir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["ldm"]
+    MedFuse.load(tmp_path)
+
+
+def test_data_on_another_grid_are_refused(family, train, root, tmp_path):
+    made = house.prepared(overrides.load(root / "configs/ldm.py", "tiny"), tmp_path)
+    shutil.copytree(made, tmp_path / "prepared")
+    information = json.loads((tmp_path / "prepared/prepared.json").read_text())
+    (tmp_path / "prepared/prepared.json").write_text(json.dumps(information | {"spacing": 4.0}))
+    with pytest.raises(MedFuseError, match="at 4.0 mm but data.spacing is 8.0: prepare it again with --spacing=8"):
+        train(f"data.source={tmp_path / 'prepared'}", "steps=8", workdir=shutil.copytree(family, tmp_path / "runs"))
+
+
+def test_a_workdir_keeps_to_one_data_set(train, tmp_path):
+    folder = tmp_path / "prepared-8mm"
+    folder.mkdir()
+    (folder / "prepared.json").write_text('{"source": "hospital"}')
+    with pytest.raises(MedFuseError, match="was prepared from hospital, not from clinic: choose another --workdir"):
+        train(f"data.source={tmp_path / 'clinic'}", stage="autoencoder", workdir=tmp_path)
+
+
+def test_words_that_are_lost_are_told(family, train, tmp_path):
+    shutil.copytree(family, tmp_path / "runs")
+    (tmp_path / "runs/alignment/tokenizer.json").unlink()
+    with pytest.raises(MedFuseError, match="tokenizer.json is missing: train the alignment again"):
+        train("steps=8", workdir=tmp_path / "runs")
+
+
+def test_a_borrowed_stage_is_what_was_trained(family, root):
+    lent = house.borrow(family / "autoencoder")
+    mine = overrides.load(root / "configs/autoencoder.py", "tiny")
+    assert lent.config.model == mine.model and isinstance(lent.config.model.widths, tuple)
+    assert lent.statistics["contrasts"] == ["FLAIR", "T1w", "T2w"]
+    assert all(isinstance(leaf, np.ndarray) for leaf in lent.params["lesion_head"].values())
+
+
+@pytest.mark.parametrize("summary", [None, "", "{", '{"stage": "ldm"}', "[]"])
+def test_an_unfinished_workdir_holds_no_model(tmp_path, summary):
+    if summary is not None:
+        (tmp_path / "ldm").mkdir()
+        (tmp_path / "ldm/summary.json").write_text(summary)
+    with pytest.raises(MedFuseError, match="no trained model here: run `python launch/train.py --config"):
+        MedFuse.load(tmp_path)

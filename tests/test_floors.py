@@ -4,7 +4,7 @@
               figures planes synthetic
     floor 2   models methods explain                                 arrays in, arrays out
     floor 3   stages                                                 what is learned, from what loss
-    floor 4   train family medfuse command benchmark                 train knows the protocol, never a stage
+    floor 4   train family medfuse command benchmark evaluation      train knows the protocol, never a stage
     floor 5   launch configs tests                                   configs know medfuse_jax.config and nothing else
 """
 
@@ -21,7 +21,7 @@ FLOORS = {
         "synthetic"},
     2: {"models", "methods", "explain"},
     3: {"stages"},
-    4: {"train", "family", "medfuse", "command", "benchmark"},
+    4: {"train", "family", "medfuse", "command", "benchmark", "evaluation"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 ARRAYS_ON_DEVICES = {"jax", "jaxlib", "flax", "optax", "orbax", "diffrax"}

@@ -36,8 +36,9 @@ def cohort(tmp_path_factory):
         for person, visits in enumerate(VISITS):
             for visit in range(visits):
                 row, findings = len(writer.lines), language.random_findings(random).to_json()
-                line = dict(study=f"sub-{person}_ses-{visit}", person=f"sub-{person}", split=SPLITS[person], present=[1, 1, 1, 0],
-                            structures_known=True, lesions_known=True, findings=findings, date_years=1.5 * visit)
+                line = dict(study=f"sub-{person}_ses-{visit}", person=f"sub-{person}", split=SPLITS[person],
+                            present=[1, 1, 1, 0], structures_known=True, lesions_known=True, findings=findings,
+                            date_years=1.5 * visit)
                 full = np.full(shape, row, np.float32)
                 writer.add(Example(line, np.stack([full] * len(labels.CONTRASTS), -1), full, full / 255))
                 if SPLITS[person] != "train":
@@ -50,7 +51,7 @@ def cohort(tmp_path_factory):
 def examples(cohort, reads=ALL, **more):
     """Batches in which a latent holds its row, and a subset of contrasts adds a tenth of its number."""
     made = Examples(cohort, reads, tokenizer=Recording(), length=3, **more)
-    rows = np.arange(len(cohort.studies), dtype=np.float32)[:, None, None, None, None] * np.ones((1, 2, 2, 2, 1), np.float32)
+    rows = np.arange(len(cohort.studies), dtype=np.float32)[:, None, None, None, None].repeat(2, axis=3)
     made.represented = {"latent": rows, "partial": np.stack([rows + 0.1 * subset for subset in range(3)], axis=1)}
     return made
 
@@ -109,7 +110,8 @@ def test_a_study_is_judged_by_the_same_sentence_in_any_batch(cohort):
 def test_arrays_are_those_of_the_row(cohort):
     batch = next(examples(cohort, ("image", "clean")).train(4))
     for name in ("volume", "structures", "clean"):
-        np.testing.assert_array_equal(batch[name].reshape(4, -1), batch["row"][:, None] * np.ones((1, batch[name][0].size)))
+        flat = batch[name].reshape(4, -1)
+        np.testing.assert_array_equal(flat, np.broadcast_to(batch["row"][:, None], flat.shape))
     np.testing.assert_allclose(255 * batch["lesion"][:, 0, 0, 0], batch["row"], rtol=1e-6)
     assert batch["volume"].dtype == np.float32 and batch["structures"].dtype == np.int32
 

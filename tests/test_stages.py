@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medfuse_jax import overrides
 from medfuse_jax import family as house
-from medfuse_jax.methods import guidance
+from medfuse_jax import overrides
 from medfuse_jax.stages import autoencoder, ldm
 from medfuse_jax.train import sharding, state
 
 STAGES = ("autoencoder", "alignment", "ldm")
 JUDGED = {
-    "autoencoder": {"psnr", "psnr_clean", "psnr_from_flair", "lesion_psnr", "lesion_dice", "dice_thalamus", "dice_caudate",
-                    "dice_putamen", "dice_hippocampus", "dice_lateral_ventricle", "dice_cerebral_cortex"},
+    "autoencoder": {"psnr", "psnr_clean", "psnr_from_flair", "lesion_psnr", "lesion_dice",
+                    *(f"dice_{name}" for name in autoencoder.JUDGED)},
     "alignment": {"contrastive"},
     "ldm": {"denoise", "denoise_text", "denoise_image", "denoise_nothing", "denoise_shuffled_text"},
 }
+NOISE = np.random.default_rng(0).random((1, 24, 28, 24, 4), np.float32)
 SILENT = {"alignment": {"offset_bias"}}          # of the sigmoid loss, which is not the one in use
 
 
@@ -64,7 +64,8 @@ def curve(part, data, space, steps=20, batch=8):
         config.steps = steps
     step = jax.jit(state.train_step(part.stage, config))
     with jax.set_mesh(mesh):
-        now, frozen, losses = sharding.place(state.create(part.stage, config), mesh), sharding.place(part.stage.frozen, mesh), []
+        now, losses = sharding.place(state.create(part.stage, config), mesh), []
+        frozen = sharding.place(part.stage.frozen, mesh)
         for seen in islice(part.examples.train(batch), steps):
             now, told = step(now, frozen, sharding.distribute(seen, mesh))
             losses.append(float(told["loss"]))
@@ -101,21 +102,19 @@ def test_borrowers_see_a_normalised_latent(built):
 
 
 def test_the_decoder_undoes_the_normalisation(family):
-    lent = house.borrow(family / "autoencoder")
-    volume, present = np.random.default_rng(0).random((1, 24, 28, 24, 4), np.float32), np.array([[1, 1, 0, 0]], np.float32)
-    said = autoencoder.represent(lent)({"autoencoder": lent.params}, {"volume": volume, "present": present})
-    own = autoencoder.network(lent.config).apply({"params": lent.params}, volume, present)
+    lent, present = house.borrow(family / "autoencoder"), np.array([[1, 1, 0, 0]], np.float32)
+    said = autoencoder.represent(lent)({"autoencoder": lent.params}, {"volume": NOISE, "present": present})
+    own = autoencoder.network(lent.config).apply({"params": lent.params}, NOISE, present)
     np.testing.assert_allclose(autoencoder.decoder(lent)(lent.params, said["latent"]).volume, own.volume, atol=1e-4)
     np.testing.assert_array_equal(said["partial"][:, 0], said["latent"])
     assert np.abs(said["partial"][:, 1] - said["latent"]).max() > 1e-3             # FLAIR alone says less
 
 
 def test_an_absent_contrast_leaves_no_trace_in_what_is_borrowed(family):
-    lent = house.borrow(family / "autoencoder")
-    volume, present = np.random.default_rng(0).random((1, 24, 28, 24, 4), np.float32), np.array([[1, 0, 1, 0]], np.float32)
+    lent, present = house.borrow(family / "autoencoder"), np.array([[1, 0, 1, 0]], np.float32)
     say = autoencoder.represent(lent)
     one, other = (say({"autoencoder": lent.params}, {"volume": shown, "present": present})["partial"]
-                  for shown in (volume, volume * present[:, None, None, None]))
+                  for shown in (NOISE, NOISE * present[:, None, None, None]))
     np.testing.assert_array_equal(one, other)
 
 
@@ -124,7 +123,7 @@ def test_an_absent_contrast_leaves_no_trace_in_what_is_borrowed(family):
 def test_forgetting_hides_only_what_is_there_and_never_all_of_it(seed, share):
     present = np.random.default_rng(seed).integers(0, 2, (16, 4)).astype(np.float32)
     present[present.sum(axis=1) == 0, 0] = 1
-    kept = np.asarray(autoencoder.forget(jax.random.key(seed), present, share))
+    kept = np.asarray(autoencoder.forget(jax.random.key(seed), jnp.asarray(present), share))
     assert set(np.unique(kept)) <= {0.0, 1.0} and (kept <= present).all() and (kept.sum(axis=1) >= 1).all()
     assert share > 0 or np.array_equal(kept, present)
 
@@ -140,33 +139,19 @@ def test_judged_planes_are_spread_over_the_volume(seed, available, count):
 
 
 def test_psnr_and_dice_by_hand():
-    truth, said = np.zeros((1, 4, 4, 4, 2), np.float32), np.zeros((1, 4, 4, 4, 2), np.float32)
-    truth[0, 1:3, 1:3, 1:3] = 2.0                                       # the brain: 8 voxels
-    said[0, 1:3, 1:3, 1:3, 0] = 1.8                                     # 20 log10(2 / 0.2) = 20 dB; the other contrast is absent
-    assert float(autoencoder.psnr(truth, said, np.array([[1.0, 0.0]]))[0]) == pytest.approx(20.0, abs=1e-3)
-    half = np.zeros((1, 4, 4, 4), bool)
-    half[0, 1:3, 1:3, 1:2] = True
-    assert float(autoencoder.dice(jnp.asarray(truth[..., 0] > 0), jnp.asarray(half))[0]) == pytest.approx(2 * 4 / 12)
-    assert float(autoencoder.dice(jnp.asarray(half & False), jnp.asarray(half & False))[0]) == 1.0
+    empty = jnp.zeros((1, 4, 4, 4, 2))
+    truth = empty.at[0, 1:3, 1:3, 1:3].set(2.0)                         # the brain: 8 voxels
+    said = empty.at[0, 1:3, 1:3, 1:3, 0].set(1.8)                       # 20 log10(2 / 0.2) = 20 dB; the other is absent
+    assert float(autoencoder.psnr(truth, said, jnp.array([[1.0, 0.0]]))[0]) == pytest.approx(20.0, abs=1e-3)
+    brain, half = truth[..., 0] > 0, jnp.zeros((1, 4, 4, 4), bool).at[0, 1:3, 1:3, 1].set(True)
+    assert float(autoencoder.dice(brain, half)[0]) == pytest.approx(2 * 4 / 12)
+    assert float(autoencoder.dice(half & False, half & False)[0]) == 1.0
     assert all(len(classes) == 2 for classes in autoencoder.JUDGED.values())
 
 
 def test_a_hole_is_a_box():
-    holes = np.asarray(ldm.hole(jax.random.key(0), np.zeros((64, 6, 7, 6, 4), np.float32)))[..., 0]
+    holes = np.asarray(ldm.hole(jax.random.key(0), jnp.zeros((64, 6, 7, 6, 4))))[..., 0]
     sides = [holes.max(axis=axes) for axes in ((2, 3), (1, 3), (1, 2))]
     np.testing.assert_array_equal(holes, np.einsum("bz,by,bx->bzyx", *sides))
     assert set(np.unique(holes)) == {0.0, 1.0} and holes.any(axis=(1, 2, 3)).mean() > 0.9
     assert all(np.abs(np.diff(side, prepend=0, append=0)).sum(axis=1).max() <= 2 for side in sides)
-
-
-def test_shares_sum_to_one_and_maps_to_shares():
-    keys = jax.random.split(jax.random.key(1), 4)
-    predictions = {subset: jax.random.normal(key, (2, 3, 4, 5, 6))
-                   for subset, key in zip(guidance.subsets(guidance.BOTH), keys, strict=True)}
-    told = ldm.contributions(predictions, guidance.Weights(3.0, 1.0).checked().terms())
-    np.testing.assert_allclose(told["text"] + told["image"], 1, atol=1e-5)
-    for name in ("text", "image"):
-        np.testing.assert_allclose(told[f"map_{name}"].sum(axis=(1, 2, 3)), told[name], atol=1e-5)
-    silent = ldm.contributions(predictions, guidance.Weights(0.0, 2.0).checked().terms())
-    np.testing.assert_allclose(silent["image"], 1, atol=1e-5)
-    assert not np.asarray(silent["text"]).any() and not np.asarray(silent["interaction"]).any()

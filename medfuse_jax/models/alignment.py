@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Float
 
 from medfuse_jax.axes import Array, Embedding, Facts, Latent, WordMask, Words
-from medfuse_jax.models.blocks import Layer, patch, places, waves
+from medfuse_jax.models.blocks import Layer, Norm, patch, places, waves
 from medfuse_jax.models.text import Text, TextTower
 
 
@@ -40,7 +40,7 @@ class ImageTower(nn.Module):
         x = x + nn.Dense(self.width, dtype=self.dtype, name="place")(code.astype(self.dtype))
         for _ in range(self.depth):
             x = Layer(self.heads, self.dtype)(x)
-        return nn.LayerNorm(dtype=self.dtype)(x)
+        return Norm(dtype=self.dtype)(x)
 
 
 class Alignment(nn.Module):

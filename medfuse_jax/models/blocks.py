@@ -94,7 +94,7 @@ class GroupNorm(nn.Module):
         mean = jnp.mean(first, axis=-1, keepdims=True)
         variance = jnp.mean(second, axis=-1, keepdims=True) - jnp.square(mean)
         inverse = jax.lax.rsqrt(jnp.maximum(variance, 0.0) + 1e-5)
-        multiply = (jnp.broadcast_to(inverse, first.shape).reshape(b, features)) * scale
+        multiply = jnp.broadcast_to(inverse, first.shape).reshape(b, features) * scale
         add = shift - jnp.broadcast_to(mean, first.shape).reshape(b, features) * multiply
         shape = (b, 1, 1, 1, features)
         return x * multiply.reshape(shape).astype(x.dtype) + add.reshape(shape).astype(x.dtype)
@@ -114,6 +114,32 @@ class Residual(nn.Module):
         return constrain(skip + h, "b z y x f")
 
 
+def settle(x: Array) -> Array:
+    """`x`, computed once: on a CPU, XLA would compute a norm again inside each of its consumers, a third of a step."""
+    return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
+
+
+def standardise(x: Array, centred: bool = True) -> Array:
+    """Mean zero (where `centred`) and mean square one over the last axis, in float32."""
+    x = x.astype(jnp.float32)
+    if centred:
+        x = x - settle(jnp.mean(x, axis=-1, keepdims=True))
+    return settle(x * settle(jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)))
+
+
+class Norm(nn.Module):
+    """Layer norm (Ba 2016), or root-mean-square norm (Zhang 2019) when not centred, with its scale."""
+
+    centred: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+        y = standardise(x, self.centred) * scale
+        return (y + self.param("bias", nn.initializers.zeros, x.shape[-1:]) if self.centred else y).astype(self.dtype)
+
+
 def attend(query: Array, key: Array, value: Array, mask: Bool[Array, "b k"] | None = None) -> Array:
     """Softmax attention, b q h e x b k h e -> b q h e, in the form that suits backend and length (Vaswani 2017)."""
     if jax.default_backend() == "gpu" and query.dtype == jnp.bfloat16 and mask is None:
@@ -122,11 +148,12 @@ def attend(query: Array, key: Array, value: Array, mask: Bool[Array, "b k"] | No
 
 
 def plain(query: Array, key: Array, value: Array, mask: Array | None = None) -> Array:
-    """Attention with all scores at once."""
-    scores = jnp.einsum("b q h e, b k h e -> b h q k", query, key).astype(jnp.float32) / math.sqrt(query.shape[-1])
+    """Attention with all scores at once. Heads come first inside: on a CPU that is three times as fast."""
+    query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
+    scores = jnp.einsum("b h q e, b h k e -> b h q k", query, key).astype(jnp.float32) / math.sqrt(query.shape[-1])
     if mask is not None:
         scores = jnp.where(mask[:, None, None, :], scores, -1e9)
-    return jnp.einsum("b h q k, b k h e -> b q h e", jax.nn.softmax(scores, axis=-1).astype(value.dtype), value)
+    return jnp.einsum("b h q k, b h k e -> b h q e", jax.nn.softmax(scores, axis=-1).astype(value.dtype), value).swapaxes(1, 2)
 
 
 def chunked(query: Array, key: Array, value: Array, mask: Array | None = None, size: int = 512) -> Array:
@@ -152,8 +179,8 @@ class Attention(nn.Module):
         query = nn.Dense(width, dtype=self.dtype, name="query")(x).reshape(b, length, self.heads, -1)
         key = nn.Dense(width, dtype=self.dtype, name="key")(context).reshape(b, context.shape[1], self.heads, -1)
         value = nn.Dense(width, dtype=self.dtype, name="value")(context).reshape(b, context.shape[1], self.heads, -1)
-        query = nn.RMSNorm(dtype=self.dtype, name="query_norm")(query)
-        key = nn.RMSNorm(dtype=self.dtype, name="key_norm")(key)
+        query = Norm(False, self.dtype, name="query_norm")(query)
+        key = Norm(False, self.dtype, name="key_norm")(key)
         return nn.Dense(width, dtype=self.dtype, name="out")(attend(query, key, value, mask).reshape(b, length, width))
 
 
@@ -175,8 +202,8 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b l e"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b l e"]:
-        x = x + Attention(self.heads, self.dtype)(nn.LayerNorm(dtype=self.dtype)(x), mask=mask)
-        return x + Perceptron(self.dtype)(nn.LayerNorm(dtype=self.dtype)(x))
+        x = x + Attention(self.heads, self.dtype)(Norm(dtype=self.dtype)(x), mask=mask)
+        return x + Perceptron(self.dtype)(Norm(dtype=self.dtype)(x))
 
 
 def waves(places: Float[Array, "l 3"], width: int) -> Float[Array, "l e"]:

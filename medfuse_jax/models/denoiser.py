@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Float
 
 from medfuse_jax.axes import Array, Latent, PerExample, Place
-from medfuse_jax.models.blocks import Attention, Perceptron, fourier, patch, places, unpatch, waves
+from medfuse_jax.models.blocks import Attention, Norm, Perceptron, fourier, patch, places, standardise, unpatch, waves
 from medfuse_jax.models.place import constrain
 from medfuse_jax.models.text import Text
 
@@ -32,17 +32,12 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "b r e"], condition: Float[Array, "b e"], text: Text) -> Float[Array, "b r e"]:
         modulation = nn.Dense(9 * x.shape[-1], dtype=self.dtype, name="zero_modulation")(nn.silu(condition))[:, None]
         shift, scale, gate, shift_words, scale_words, gate_words, shift_out, scale_out, gate_out = jnp.split(modulation, 9, axis=-1)
-        h = self.norm(x) * (1 + scale) + shift
+        h = standardise(x).astype(self.dtype) * (1 + scale) + shift
         x = x + gate * Attention(self.heads, self.dtype, name="places")(h)
-        h = self.norm(x) * (1 + scale_words) + shift_words
+        h = standardise(x).astype(self.dtype) * (1 + scale_words) + shift_words
         x = x + gate_words * Attention(self.heads, self.dtype, name="words")(h, text.tokens, text.mask)
-        h = self.norm(x) * (1 + scale_out) + shift_out
+        h = standardise(x).astype(self.dtype) * (1 + scale_out) + shift_out
         return constrain(x + gate_out * Perceptron(self.dtype)(h), "b r e")
-
-    def norm(self, x: Array) -> Array:
-        """Layer norm without parameters: the modulation brings scale and shift."""
-        x = x.astype(jnp.float32)
-        return ((x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-6)).astype(self.dtype)
 
 
 class Denoiser(nn.Module):
@@ -83,6 +78,6 @@ class Denoiser(nn.Module):
         for number in range(self.depth):
             x = block(self.heads, self.dtype, name=f"block_{number}")(x, condition, heard)
         scale, shift = jnp.split(nn.Dense(2 * self.width, dtype=self.dtype, name="zero_last")(nn.silu(condition))[:, None], 2, axis=-1)
-        x = nn.LayerNorm(dtype=self.dtype)(x) * (1 + scale) + shift
+        x = Norm(dtype=self.dtype)(x) * (1 + scale) + shift
         cubes = nn.Dense(self.features * self.patch**3, dtype=jnp.float32, name="zero_out")(x)
         return unpatch(cubes.reshape(len(noisy), *grid, -1), self.patch, noisy.shape[1:4])

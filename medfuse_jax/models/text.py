@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from medfuse_jax.axes import Embedding, Facts, Tokens, WordMask, Words
-from medfuse_jax.models.blocks import Layer
+from medfuse_jax.models.blocks import Layer, Norm
 
 
 class Text(NamedTuple):
@@ -48,5 +48,5 @@ class TextTower(nn.Module):
         mask = jnp.concatenate([jnp.ones((b, 1), bool), mask], axis=1)
         for _ in range(self.depth):
             x = Layer(self.heads, self.dtype)(x, mask)
-        x = nn.LayerNorm(dtype=self.dtype)(x)
+        x = Norm(dtype=self.dtype)(x)
         return Text(x * mask[..., None], mask, x[:, 0])

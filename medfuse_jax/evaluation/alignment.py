@@ -1,0 +1,43 @@
+"""The alignment's suite: does the right sentence come back for an image, and the right image for a sentence?"""
+
+import jax
+import numpy as np
+
+from medfuse_jax.evaluation.estimate import Figure, by_person, estimate
+from medfuse_jax.evaluation.judged import Judged
+from medfuse_jax.metrics import retrieval
+from medfuse_jax.stages import alignment
+
+TOWERS = ("latent", "words", "words_mask", "facts")
+RANKS = (1, 5, 10)
+
+
+def figures(judged: Judged) -> dict[str, Figure]:
+    """Recall both ways among all studies judged; chance is exact and counts equal sentences as equally right."""
+    model, parts = alignment.network(judged.config), []
+    align = jax.jit(lambda params, batch: model.apply({"params": params}, *(batch[name] for name in TOWERS))[:2])
+    for real, batch in judged.batches(judged.examples(alignment.READS)):
+        image, text = align(judged.params, {name: batch[name] for name in TOWERS})
+        parts.append([np.asarray(one)[:real] for one in (image, text, batch["facts"])])
+    image, text, facts = (np.concatenate(some) for some in zip(*parts, strict=True))
+    identities = np.unique(facts.reshape(len(facts), -1), axis=0, return_inverse=True)[1].reshape(-1)
+    found = {}
+    for way, similarity in (("image_to_text", image @ text.T), ("text_to_image", text @ image.T)):
+        for k in RANKS:
+            hit = by_person(hits(similarity, identities, k), judged.people)
+            chance = {"chance": retrieval.chance_at(identities, k)}
+            reference = (f"the right one is among the first {k} of {len(identities)} studies; sentences of equal facts "
+                         "are equally right; chance: a random order")
+            found[f"{way}_r@{k}"] = estimate(hit, chance, True, reference, judged.seed)
+    return found
+
+
+def hits(similarity: np.ndarray, identities: np.ndarray, k: int) -> np.ndarray:
+    """What each query adds to `retrieval.recall_at`: recall of the whole set when all other queries succeed."""
+    perfect = (identities[:, None] == identities[None]).astype(np.float64)
+    count, found = len(identities), np.zeros(len(identities))
+    for query in range(count):
+        asked = perfect.copy()
+        asked[query] = similarity[query]
+        found[query] = 1.0 - count * (1.0 - retrieval.recall_at(asked, identities, k))
+    return np.clip(found, 0.0, 1.0)
