@@ -10,10 +10,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all lint clean
+.PHONY: help train test test-all lint notebook clean
 
 help:
-	@sed -n '1,2s/^# *//p' Makefile; echo "also: make test-all, make lint, make clean (removes .venv and caches, never runs)"
+	@sed -n '1,2s/^# *//p' Makefile; echo "also: make test-all, make lint, make notebook, make clean (removes .venv and caches, never runs)"
 
 train: $(VENV)/.installed
 	@$(BIN)/python launch/train.py --config=configs/ldm.py --workdir=runs $(ARGS)
@@ -28,6 +28,10 @@ test-all: $(VENV)/.installed-oracle
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest -q tests/test_floors.py tests/test_house.py
+
+# colab/*.ipynb from the py:percent source beside it; cells that stay keep their id.
+notebook: $(VENV)/.installed-test
+	@$(BIN)/jupytext --quiet --update --to ipynb colab/*.py
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

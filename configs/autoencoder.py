@@ -12,10 +12,12 @@ PRESETS = {
                  model=dict(widths=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), features=4)),
     "local": dict(steps=400, batch=2, log_every=20, evaluate_every=400, checkpoint_every=200),
     "gpu": dict(steps=12000, batch=8, log_every=50, evaluate_every=2000, checkpoint_every=1000, dtype="bfloat16",
-                model=dict(widths=(64, 192), encoder_blocks=(1, 4), decoder_blocks=(2, 4)), loss=dict(planes=16), optimizer=dict(rate=6e-4, warmup=500, ema=0.999)),
+                model=dict(widths=(64, 192), encoder_blocks=(1, 4), decoder_blocks=(2, 4)), loss=dict(planes=16),
+                optimizer=dict(rate=6e-4, warmup=500, ema=0.999)),
     "pod": dict(steps=50000, batch=32, log_every=100, evaluate_every=5000, checkpoint_every=2500, dtype="bfloat16",
                 remat=True, mesh=dict(data=16, space=2),
-                model=dict(widths=(64, 256), encoder_blocks=(1, 4), decoder_blocks=(2, 4)), loss=dict(planes=32), optimizer=dict(rate=4e-4, warmup=1000, ema=0.9995)),
+                model=dict(widths=(64, 256), encoder_blocks=(1, 4), decoder_blocks=(2, 4)), loss=dict(planes=32),
+                optimizer=dict(rate=4e-4, warmup=1000, ema=0.9995)),
 }
 
 

@@ -2,7 +2,8 @@
 
     python launch/train.py --config=configs/ldm.py:local --workdir=runs
 
-Borrows the autoencoder and the alignment's text tower (trained first when missing). What each preset reaches: docs/results.md.
+Borrows the autoencoder and the alignment's text tower (trained first when missing).
+What each preset reaches: docs/results.md.
 """
 
 from medfuse_jax.config import apply, base
@@ -24,7 +25,7 @@ def get_config(preset: str = "auto"):
     config.model = dict(width=160, depth=3, heads=2, patch=2)
     config.process = dict(prediction="flow", levels="logit_normal")        # flow | v | eps
     config.condition = dict(
-        forget_text=0.15, forget_image=0.4,       # independently: all four subsets are trained
+        forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained
         masked=0.25,                              # share of the shown images that are the scan itself with a hole
     )
     config.sampler = dict(name="heun", steps=10, text_weight=3.0, image_weight=1.0)

@@ -1,7 +1,7 @@
 """Sample 3D volumes, with their labels, from a sentence and perhaps an image.
 
-    python launch/sample.py --workdir=runs --prompt="FLAIR and T1w, woman of 42, RRMS, nine periventricular lesions, 6 ml" --out=out
-    python launch/sample.py --workdir=runs --prompt="..." --image=scan_FLAIR.nii.gz --text_weight=2 --image_weight=1.5 --out=out
+    python launch/sample.py --workdir=runs --prompt="FLAIR, woman of 42, RRMS, nine periventricular lesions, 6 ml"
+    python launch/sample.py --workdir=runs --prompt="..." --image=scan_FLAIR.nii.gz --text_weight=2 --image_weight=1.5
 
 --check only reads the prompt and prints what is understood, as JSON.
 """
@@ -24,15 +24,17 @@ from medfuse_jax.errors import MedFuseError
 
 WORKDIR = command.workdir()
 PROMPT = flags.DEFINE_string("prompt", None, "the sentence, in English or French", required=True)
-IMAGE = flags.DEFINE_multi_string("image", [], "a reference scan (NIfTI named after its contrast, ..._FLAIR.nii.gz, or FLAIR=FILE); may be repeated")
+IMAGE = flags.DEFINE_multi_string(
+    "image", [], "a reference scan (NIfTI named after its contrast, ..._FLAIR.nii.gz, or FLAIR=FILE); may be repeated")
 MASK = flags.DEFINE_string("mask", None, "with --image: a NIfTI mask; only what lies inside may change")
-TEXT_WEIGHT = flags.DEFINE_float("text_weight", None, "how much the sentence counts, 0 to 100 (as the model's config says)")
-IMAGE_WEIGHT = flags.DEFINE_float("image_weight", None, "how much the image counts, 0 to 100 (as the model's config says)")
-INTERACTION_WEIGHT = flags.DEFINE_float("interaction_weight", None, "how much their interaction counts (square root of the product)")
+TEXT_WEIGHT = flags.DEFINE_float("text_weight", None, "how much the sentence counts, 0 to 100 (as the config says)")
+IMAGE_WEIGHT = flags.DEFINE_float("image_weight", None, "how much the image counts, 0 to 100 (as the config says)")
+INTERACTION_WEIGHT = flags.DEFINE_float(
+    "interaction_weight", None, "how much their interaction counts (square root of the product)")
 NUMBER = flags.DEFINE_integer("number", 1, "how many samples")
 STEPS = flags.DEFINE_integer("steps", None, "sampling steps (as the model's config says)")
 SEED = flags.DEFINE_integer("seed", 0, "sample i of a seed is always the same", lower_bound=0)
-SHARES = flags.DEFINE_bool("shares", False, "measure how much text and image each decided (needs an image to say anything)")
+SHARES = flags.DEFINE_bool("shares", False, "measure the shares of text and image (needs an image to say anything)")
 CHECK = flags.DEFINE_bool("check", False, "only read the prompt and print what is understood")
 OUT = flags.DEFINE_string("out", "out", "folder for sample-000, sample-001, ...")
 
@@ -53,8 +55,9 @@ def main() -> None:
     images = named(IMAGE.value)
     from medfuse_jax import MedFuse
     model = MedFuse.load(WORKDIR.value)
-    samples = model.samples(PROMPT.value, images, MASK.value, TEXT_WEIGHT.value, IMAGE_WEIGHT.value, INTERACTION_WEIGHT.value,
-                            number=NUMBER.value, seed=SEED.value, steps=STEPS.value, shares=SHARES.value)
+    samples = model.samples(PROMPT.value, images, MASK.value, TEXT_WEIGHT.value, IMAGE_WEIGHT.value,
+                            INTERACTION_WEIGHT.value, number=NUMBER.value, seed=SEED.value, steps=STEPS.value,
+                            shares=SHARES.value)
     for number, sample in enumerate(samples):
         place = sample.save(folder / f"sample-{number:03d}")
         logging.info("%s: %d lesions, %.1f ml", place, sample.findings.lesion_count, sample.findings.lesion_volume_ml)

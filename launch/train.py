@@ -69,7 +69,8 @@ def following(stage: str, workdir: Path) -> str:
     if stage == "ldm":
         return ("  sample another prompt   python launch/sample.py --workdir=" + str(workdir)
                 + ' --prompt="FLAIR, woman of 42, RRMS, nine periventricular lesions, 6 ml" --out=out\n' + look + own)
-    return f"  train the next stage    python launch/train.py --config=configs/ldm.py --workdir={workdir}\n" + look + own
+    onward = f"  train the next stage    python launch/train.py --config=configs/ldm.py --workdir={workdir}\n"
+    return onward + look + own
 
 
 if __name__ == "__main__":

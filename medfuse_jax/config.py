@@ -54,7 +54,7 @@ def apply(config: ConfigDict, preset: str, presets: Mapping[str, Mapping[str, An
 
 
 def resolve(preset: str) -> str:
-    """tiny, local, gpu or pod as asked; auto by device kind (jax is asked only then: it must come after jax.distributed)."""
+    """tiny, local, gpu or pod as asked; auto by device kind (jax is asked only then, after jax.distributed)."""
     if preset in PRESETS:
         return preset
     if preset != "auto":

@@ -20,6 +20,7 @@ from medfuse_jax.stages import alignment, autoencoder, ldm
 from medfuse_jax.stages.stage import Borrowed, Stage
 from medfuse_jax.train import checkpoint, loop, sharding
 from medfuse_jax.train.identity import same_config
+from medfuse_jax.train.log import read_statistics
 
 STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
 Said = dict[tuple[str, str], dict[str, np.ndarray]]        # (autoencoder, cohort) -> what it said of each study
@@ -90,8 +91,7 @@ def lent_config(config: ConfigDict, name: str, configs: Path) -> ConfigDict:
 def borrow(folder: Path) -> Borrowed:
     """A finished stage as its borrowers see it."""
     params, config, _ = checkpoint.load_params(folder)
-    statistics = folder / "statistics.json"
-    return Borrowed(ConfigDict(with_tuples(config)), params, json.loads(statistics.read_text()) if statistics.exists() else {})
+    return Borrowed(ConfigDict(config), params, read_statistics(folder))
 
 
 def with_tuples(value: Any) -> Any:
@@ -104,16 +104,16 @@ def with_tuples(value: Any) -> Any:
 def same_grid(config: ConfigDict, lent: Borrowed, folder: Path) -> None:
     """A family lives on one grid."""
     if float(lent.config.data.spacing) != float(config.data.spacing):
-        raise MedFuseError(f"{folder}: trained at {lent.config.data.spacing:g} mm, but this run is at {config.data.spacing:g} mm: "
-                           f"choose the preset {lent.config.preset} or another --workdir")
+        raise MedFuseError(f"{folder}: trained at {lent.config.data.spacing:g} mm, but this run is at "
+                           f"{config.data.spacing:g} mm: choose the preset {lent.config.preset} or another --workdir")
 
 
 def prepared(config: ConfigDict, workdir: Path) -> Path:
-    """The prepared folder of a config: the simulated cohort (kept in the user's cache), or one made from a BIDS tree."""
+    """The prepared folder of a config: the simulated cohort (in the user's cache), or one made from a BIDS tree."""
     data = config.data
     if data.source == "simulated":
-        return simulated.cached(simulated.CohortSettings(subjects=data.subjects, visits=data.visits, spacing=data.spacing,
-                                                         seed=data.seed), jobs=data.jobs)
+        return simulated.cached(simulated.CohortSettings(subjects=data.subjects, visits=data.visits,
+                                                         spacing=data.spacing, seed=data.seed), jobs=data.jobs)
     source = Path(data.source)
     if prepare.is_prepared(source):
         return source
@@ -121,7 +121,8 @@ def prepared(config: ConfigDict, workdir: Path) -> Path:
     if prepare.is_prepared(folder):
         made_from = json.loads((folder / "prepared.json").read_text())["source"]
         if made_from != source.resolve().name:
-            raise MedFuseError(f"{folder} was prepared from {made_from}, not from {source.name}: choose another --workdir")
+            raise MedFuseError(f"{folder} was prepared from {made_from}, not from {source.name}: "
+                               "choose another --workdir")
         return folder
     logging.info("preparing %s at %g mm in %s", source, data.spacing, folder)
     return prepare.prepare(source, folder, data.spacing, jobs=data.jobs or 1)
@@ -147,10 +148,12 @@ def represent(stage: Stage, cohort: Cohort, name: str, batch: int = 4) -> dict[s
     """What the borrowed weights say of every study, computed once and kept in memory as float16."""
     say = jax.jit(stage.represent)
     rows, said = np.arange(len(cohort.studies)), {}
-    for start in tqdm(range(0, len(rows), batch), desc=f"{name}: latents of {len(rows)} studies", unit="batch", leave=False):
+    for start in tqdm(range(0, len(rows), batch), desc=f"{name}: latents of {len(rows)} studies", unit="batch",
+                      leave=False):
         chosen = rows[start:start + batch]
         filled = np.concatenate([chosen, np.repeat(chosen[:1], batch - len(chosen))])
-        values = say(stage.frozen, {key: value for key, value in cohort.seen(filled).items() if key in ("volume", "present")})
+        values = say(stage.frozen, {key: value for key, value in cohort.seen(filled).items()
+                                    if key in ("volume", "present")})
         for key, value in values.items():
             said.setdefault(key, []).append(np.asarray(value, np.float16)[:len(chosen)])
     return {key: np.concatenate(values) for key, values in said.items()}
@@ -161,5 +164,6 @@ def load(workdir: str | Path) -> dict[str, Borrowed]:
     workdir = Path(workdir)
     there = [name for name in STAGES if finished(workdir / name)]
     if not there:
-        raise MedFuseError(f"{workdir}: no trained model here: run `python launch/train.py --config=configs/ldm.py --workdir={workdir}`")
+        raise MedFuseError(f"{workdir}: no trained model here: run `python launch/train.py --config=configs/ldm.py "
+                           f"--workdir={workdir}`")
     return {name: borrow(workdir / name) for name in there}

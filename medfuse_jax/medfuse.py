@@ -51,21 +51,24 @@ class MedFuse:
         """The finished stages of a workdir; MedFuseError when there is none."""
         return cls(family.load(workdir), Path(workdir))
 
-    def sample(self, prompt: str, image: Scans = None, mask: str | Path | None = None, text_weight: float | None = None,
-               image_weight: float | None = None, interaction_weight: float | None = None, seed: int = 0,
-               steps: int | None = None, shares: bool = False) -> Sample:
+    def sample(self, prompt: str, image: Scans = None, mask: str | Path | None = None,
+               text_weight: float | None = None, image_weight: float | None = None,
+               interaction_weight: float | None = None, seed: int = 0, steps: int | None = None,
+               shares: bool = False) -> Sample:
         """One study for a sentence; see `samples`."""
-        return self.samples(prompt, image, mask, text_weight, image_weight, interaction_weight, 1, seed, steps, shares)[0]
+        return self.samples(prompt, image, mask, text_weight, image_weight, interaction_weight, 1, seed, steps,
+                            shares)[0]
 
-    def samples(self, prompt: str, image: Scans = None, mask: str | Path | None = None, text_weight: float | None = None,
-                image_weight: float | None = None, interaction_weight: float | None = None, number: int = 1, seed: int = 0,
-                steps: int | None = None, shares: bool = False) -> list[Sample]:
+    def samples(self, prompt: str, image: Scans = None, mask: str | Path | None = None,
+                text_weight: float | None = None, image_weight: float | None = None,
+                interaction_weight: float | None = None, number: int = 1, seed: int = 0, steps: int | None = None,
+                shares: bool = False) -> list[Sample]:
         """`number` studies for a sentence, and for a reference image when there is one.
 
-        image: a NIfTI file named after its contrast (..._FLAIR.nii.gz), or {contrast: file}; a reference, such as an earlier
-        visit. mask: with an image, only what lies inside may change. Weights 0 silence a modality; None: as the model's
-        config says. The study number i of a seed is the same whatever `number` is. shares=True: how much text and image each
-        decided (all four subsets are evaluated).
+        image: a NIfTI file named after its contrast (..._FLAIR.nii.gz), or {contrast: file}, such as an earlier visit.
+        mask: with an image, only what lies inside may change. Weights 0 silence a modality; None: as the model's
+        config says. Study number i of a seed is the same whatever `number` is. shares=True: how much text and image
+        each decided (all four subsets are evaluated).
         """
         config = self.stage("ldm").config
         reading = language.parse(prompt)
@@ -87,8 +90,9 @@ class MedFuse:
         made: list[Sample] = []
         for first in range(0, number, BATCH):
             count = min(BATCH, number - first)
-            latents, kept = self.draw(prompt, reading, reference, weights, needed, range(first, first + count), seed, steps, shares)
-            decoded = self._decode(self.stage("autoencoder").params, latents)
+            latents, kept = self.draw(prompt, reading, reference, weights, needed, range(first, first + count), seed,
+                                      steps, shares)
+            decoded = self._decode(self._lent, latents)
             for place in range(count):
                 record = self.record(prompt, reading, weights, seed, steps, first + place, reference)
                 if shares:
@@ -99,14 +103,19 @@ class MedFuse:
     def stage(self, name: str) -> Borrowed:
         """A finished stage; MedFuseError when this family has none."""
         if name not in self.borrowed:
-            raise MedFuseError(f"{self.workdir}: the {name} is not trained: run `python launch/train.py --config=configs/{name}.py "
-                               f"--workdir={self.workdir}`")
+            raise MedFuseError(f"{self.workdir}: the {name} is not trained: run `python launch/train.py "
+                               f"--config=configs/{name}.py --workdir={self.workdir}`")
         return self.borrowed[name]
 
     @cached_property
     def tokenizer(self) -> Any:
         """The words that this family knows."""
-        return tokens.Tokenizer.load(Path(self.stage("ldm").config.borrow["alignment"] or self.workdir / "alignment") / family.TOKENIZER)
+        home = Path(self.stage("ldm").config.borrow["alignment"] or self.workdir / "alignment")
+        return tokens.Tokenizer.load(home / family.TOKENIZER)
+
+    @cached_property
+    def _lent(self) -> Any:
+        return ldm.autoencoder.lent(self.stage("autoencoder"))
 
     @cached_property
     def _read(self) -> Any:
@@ -114,7 +123,8 @@ class MedFuse:
 
     @cached_property
     def _draw(self) -> Any:
-        return jax.jit(ldm.sampling(self.stage("ldm").config, self.borrowed), static_argnames=("subsets", "steps", "name", "keep"))
+        return jax.jit(ldm.sampling(self.stage("ldm").config, self.borrowed),
+                       static_argnames=("subsets", "steps", "name", "keep"))
 
     @cached_property
     def _decode(self) -> Any:
@@ -139,7 +149,8 @@ class MedFuse:
                 raise MedFuseError(f"{path}: this model was not trained on {contrast}: it knows {', '.join(known)}")
         scans = {contrast: nifti.read_volume(path) for contrast, path in files.items()}
         volume, present, placed = prepare.to_grid(scans, self.stage("ldm").config.data.spacing)
-        said = self._encode({"autoencoder": self.stage("autoencoder").params}, {"volume": volume[None], "present": present[None]})
+        said = self._encode({"autoencoder": self._lent},
+                            {"volume": volume[None], "present": present[None]})
         known_places, inside = np.ones((1, *self.shape, 1), np.float32), None
         if mask is not None:
             first = next(iter(scans.values()))
@@ -150,7 +161,8 @@ class MedFuse:
         return Reference(np.asarray(said["latent"]), known_places, scans, placed, inside)
 
     def draw(self, prompt: str, reading: Reading, reference: Reference | None, weights: guidance.Weights,
-             needed: tuple[guidance.Subset, ...], numbers: Sequence[int], seed: int, steps: int, keep: bool) -> tuple[jax.Array, Any]:
+             needed: tuple[guidance.Subset, ...], numbers: Sequence[int], seed: int, steps: int,
+             keep: bool) -> tuple[jax.Array, Any]:
         """Latents of some studies: the noise of study i comes from (seed, i) alone."""
         config, features = self.stage("ldm").config, self.stage("autoencoder").config.model.features
         count = len(numbers)
@@ -164,30 +176,34 @@ class MedFuse:
             image = Image(jnp.zeros_like(noise), jnp.zeros((*noise.shape[:4], 1)), blank, blank)
         else:
             same = blank + float(reference.mask is not None)
-            image = Image(np.repeat(reference.latent, count, axis=0), np.repeat(reference.known, count, axis=0), same, blank)
+            image = Image(np.repeat(reference.latent, count, axis=0), np.repeat(reference.known, count, axis=0),
+                          same, blank)
         return self._draw(self.stage("ldm").params, noise, text, image, weights, subsets=needed, steps=steps,
                           name=config.sampler.name, keep=keep)
 
-    def study(self, decoded: Any, place: int, reading: Reading, record: dict[str, Any], reference: Reference | None) -> Sample:
+    def study(self, decoded: Any, place: int, reading: Reading, record: dict[str, Any],
+              reference: Reference | None) -> Sample:
         """One decoded latent as volumes and labels in the space of the reference, or of MNI152; measured."""
         spacing = self.stage("ldm").config.data.spacing
         structures = np.asarray(jnp.argmax(decoded.structures[place], axis=-1)).astype(np.uint8)
         lesions = np.asarray(ldm.lesions_of(decoded)[place])
         volume = np.where(structures[..., None] > 0, np.maximum(np.asarray(decoded.volume[place]), 0.0), 0.0)
         stated = reading.statement
-        findings = biomarkers.measure(structures.T, lesions.T, spacing, age=stated.age, sex=stated.sex, source="medfuse_jax sample")
+        findings = biomarkers.measure(structures.T, lesions.T, spacing, age=stated.age, sex=stated.sex,
+                                      source="medfuse_jax sample")
         known = self.stage("autoencoder").statistics["contrasts"]
         wanted = [name for name in stated.contrasts if name in known] or known
-        volumes = {name: np.ascontiguousarray(volume[..., labels.CONTRASTS.index(name)].T, np.float32) for name in wanted}
+        volumes = {name: np.ascontiguousarray(volume[..., labels.CONTRASTS.index(name)].T, np.float32)
+                   for name in wanted}
         record = record | {"measured": findings.to_json(), "contrasts": wanted}
         if reference is None:
             return Sample(volumes, np.ascontiguousarray(structures.T), np.ascontiguousarray(lesions.T),
                           grid.standard(spacing).affine, findings, record)
         return self.back(volumes, structures, lesions, findings, record, reference)
 
-    def back(self, volumes: dict[str, np.ndarray], structures: np.ndarray, lesions: np.ndarray, findings: Any, record: dict[str, Any],
-             reference: Reference) -> Sample:
-        """Volumes and labels on the reference scan's own grid, in its own intensities; outside the mask its own voxels."""
+    def back(self, volumes: dict[str, np.ndarray], structures: np.ndarray, lesions: np.ndarray, findings: Any,
+             record: dict[str, Any], reference: Reference) -> Sample:
+        """Volumes and labels on the reference scan's own grid and intensities; outside the mask its own voxels."""
         first, placed = next(iter(reference.scans.values())), reference.placed
         own = {}
         for name, volume in volumes.items():
@@ -203,8 +219,8 @@ class MedFuse:
     def unmakeable(self, reading: Reading) -> list[str]:
         """A line for each contrast that is asked for and that this model was not trained on."""
         known = self.stage("autoencoder").statistics["contrasts"]
-        return [f"this model was not trained on {name}: it makes {', '.join(known)}" for name in reading.statement.contrasts
-                if name not in known]
+        return [f"this model was not trained on {name}: it makes {', '.join(known)}"
+                for name in reading.statement.contrasts if name not in known]
 
     def record(self, prompt: str, reading: Reading, weights: guidance.Weights, seed: int, steps: int, number: int,
                reference: Reference | None) -> dict[str, Any]:
@@ -212,13 +228,16 @@ class MedFuse:
         config = self.stage("ldm").config
         settings = json.dumps(config.to_dict(), sort_keys=True).encode()
         return {
-            "synthetic": True, "prompt": prompt, "language": reading.language, "weights": weights._asdict(), "seed": seed,
-            "number": number, "steps": steps, "sampler": config.sampler.name, "checkpoint": str(self.workdir / "ldm"),
+            "synthetic": True, "prompt": prompt, "language": reading.language, "weights": weights._asdict(),
+            "seed": seed, "number": number, "steps": steps, "sampler": config.sampler.name,
+            "checkpoint": str(self.workdir / "ldm"),
             "config_hash": hashlib.sha256(settings).hexdigest()[:12], "preset": config.preset,
             "spacing_mm": config.data.spacing,
             "package_versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-            "commanded": reading.statement.to_json(), "ignored": reading.ignored, "warnings": reading.warnings + self.unmakeable(reading),
-            "reference": {} if reference is None else {name: Path(scan.path).name for name, scan in reference.scans.items()},
+            "commanded": reading.statement.to_json(), "ignored": reading.ignored,
+            "warnings": reading.warnings + self.unmakeable(reading),
+            "reference": {} if reference is None else {name: Path(scan.path).name
+                                                       for name, scan in reference.scans.items()},
             "fixups": [] if reference is None else reference.placed.fixups, "notice": NOTICE,
         }
 
@@ -232,12 +251,14 @@ def contrast_of(path: str | Path) -> str:
     for contrast in labels.CONTRASTS:
         if suffix.lower() == contrast.lower():
             return contrast
-    raise MedFuseError(f"{path}: its name does not end in a contrast: rename it (..._FLAIR.nii.gz) or say which it is, FLAIR={path}")
+    raise MedFuseError(f"{path}: its name does not end in a contrast: rename it (..._FLAIR.nii.gz) "
+                       f"or say which it is, FLAIR={path}")
 
 
 def summed(kept: Mapping[str, jax.Array], place: int) -> dict[str, Any]:
-    """Shares of text and image of one sample: per step, and their mean over the steps; how far they are from summing to 1."""
+    """Shares of text and image of one sample: per step, and their mean; how far from 1 their sum is at most."""
     steps = {name: np.asarray(kept[name])[:, place].tolist() for name in ("text", "image", "interaction")}
     total = np.array(steps["text"]) + np.array(steps["image"])
     return {"text": float(np.mean(steps["text"])), "image": float(np.mean(steps["image"])),
-            "interaction": float(np.mean(steps["interaction"])), "per_step": steps, "sum_error": float(np.abs(total - 1).max())}
+            "interaction": float(np.mean(steps["interaction"])), "per_step": steps,
+            "sum_error": float(np.abs(total - 1).max())}

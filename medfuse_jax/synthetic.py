@@ -55,13 +55,16 @@ class Sample:
         nifti.write_volume(folder / "labels.nii.gz", self.labels, self.affine, description="labels", sidecar=told,
                            synthetic=True, space=self.space)
         names = [{"index": int(structure.index), "name": structure.name} for structure in labels.STRUCTURES]
-        names += [{"index": labels.LESION_LEFT, "name": "lesion_left"}, {"index": labels.LESION_RIGHT, "name": "lesion_right"}]
+        names += [{"index": labels.LESION_LEFT, "name": "lesion_left"},
+                  {"index": labels.LESION_RIGHT, "name": "lesion_right"}]
         write_table(names, folder / "labels.tsv")
         self.preview(folder / "preview.png")
-        (folder / "sample.json").write_text(json.dumps(self.record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        record = json.dumps(self.record, indent=1, ensure_ascii=False) + "\n"
+        (folder / "sample.json").write_text(record, encoding="utf-8")
         return folder
 
     def preview(self, path: str | Path) -> Path:
         """One page: contrasts and labels in three planes, what was asked and what was measured."""
-        return figures.preview(self.volumes, path, spacing=tuple(self.spacing), structures=self.structures, lesions=self.lesions,
-                               title=self.record["prompt"], findings=self.findings, synthetic=True)
+        return figures.preview(self.volumes, path, spacing=tuple(self.spacing), structures=self.structures,
+                               lesions=self.lesions, title=self.record["prompt"], findings=self.findings,
+                               synthetic=True)

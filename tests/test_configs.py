@@ -33,9 +33,7 @@ def config(stage, preset):
 
 def learned(stage, preset):
     """The number of parameters, from shapes alone; what is borrowed is known by its config."""
-    features = config("autoencoder", preset).model.features
-    statistics = {"latent_mean": [0.0] * features, "latent_deviation": [1.0] * features}
-    lent = {name: Borrowed(config(name, preset), {}, statistics) for name in config(stage, preset).borrow}
+    lent = {name: Borrowed(config(name, preset), {}, {}) for name in config(stage, preset).borrow}
     made = family.STAGES[stage].build(config(stage, preset), lent)
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(made.init(0)))
 

@@ -18,7 +18,8 @@ def test_a_perfect_prediction_implies_the_true_velocity_and_the_true_data(predic
     x = diffusion.noised(DATA, NOISE, TAU, prediction)
     flow = diffusion.velocity(diffusion.target(DATA, NOISE, TAU, prediction), x, TAU, prediction)
     small = 1e-3
-    slope = (diffusion.noised(DATA, NOISE, TAU + small, prediction) - diffusion.noised(DATA, NOISE, TAU - small, prediction)) / (2 * small)
+    after, before = (diffusion.noised(DATA, NOISE, TAU + step, prediction) for step in (small, -small))
+    slope = (after - before) / (2 * small)
     np.testing.assert_allclose(flow, slope, atol=2e-3)
     np.testing.assert_allclose(diffusion.cleaned(flow, x, TAU, prediction), DATA, atol=1e-4)
 

@@ -43,7 +43,7 @@ def test_classifier_free_guidance_is_the_dial_with_text_alone():
 
 
 def test_two_weight_form_of_instructpix2pix():
-    """e({}) + s_I (e(I) - e({})) + s_T (e(I, T) - e(I)): the dial with w_ti = w_t, once the pure effect of text is counted with it."""
+    """e({}) + s_I (e(I) - e({})) + s_T (e(I, T) - e(I)): the dial with w(text, image) = w(text)."""
     v, s_image, s_text = drawn(1), 1.5, 4.0
     theirs = v[NOTHING] + s_image * (v[IMAGE] - v[NOTHING]) + s_text * (v[BOTH] - v[IMAGE])
     ours = guidance.fuse(v, Weights(s_text, s_image, s_text).checked().terms())
@@ -83,7 +83,8 @@ def test_moebius_turns_round():
     v = drawn(3)
     pure = guidance.moebius(v)
     for outer in SUBSETS:
-        np.testing.assert_allclose(sum(pure[inner] for inner in SUBSETS if inner <= outer), v[outer], rtol=1e-5, atol=1e-5)
+        whole = sum(pure[inner] for inner in SUBSETS if inner <= outer)
+        np.testing.assert_allclose(whole, v[outer], rtol=1e-5, atol=1e-5)
 
 
 def test_a_sweep_of_weights_compiles_once():

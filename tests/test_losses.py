@@ -26,7 +26,8 @@ def test_weighted_mean_counts_only_what_weighs():
 def test_gradient_loss_ignores_a_constant_offset():
     volume = jnp.arange(2.0 * 4 * 4 * 4).reshape(2, 4, 4, 4, 1)
     np.testing.assert_allclose(losses.gradient(volume + 5, volume, jnp.ones_like(volume)), 0, atol=1e-5)
-    np.testing.assert_allclose(losses.gradient(volume + jnp.arange(4.0)[:, None, None], volume, jnp.ones_like(volume)), 1 / 3, rtol=1e-5)
+    tilted = volume + jnp.arange(4.0)[:, None, None]
+    np.testing.assert_allclose(losses.gradient(tilted, volume, jnp.ones_like(volume)), 1 / 3, rtol=1e-5)
 
 
 def test_a_certain_and_right_lesion_costs_nothing():

@@ -1,4 +1,4 @@
-"""Networks: exact inverses, two formulations of one thing, silence that leaves no trace, and their number of parameters."""
+"""Networks: exact inverses, two formulations of one thing, silence that leaves no trace, numbers of parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ ONE = np.ones(2, np.float32)
 LATENT = np.random.default_rng(0).standard_normal((2, 6, 7, 6, 4), np.float32)
 VOLUME = np.random.default_rng(1).random((2, 24, 28, 24, 4), np.float32)
 WORDS, MASK, FACTS = np.ones((2, 8), np.int32), np.ones((2, 8), bool), np.zeros((2, 5, 3), np.float32)
-TEXT = Text(np.random.default_rng(2).standard_normal((2, 9, 16), np.float32), np.ones((2, 9), bool), np.ones((2, 16), np.float32))
+TEXT = Text(np.random.default_rng(2).standard_normal((2, 9, 16), np.float32), np.ones((2, 9), bool),
+            np.ones((2, 16), np.float32), np.ones((2, 5, 3), np.float32))
 IMAGE = Image(LATENT[::-1].copy(), np.ones((2, 6, 7, 6, 1), np.float32), ONE, ONE)
 
 NETWORKS = {
@@ -45,7 +46,8 @@ def test_haar_is_orthonormal_and_inverted_exactly():
     bands = blocks.haar(VOLUME)
     np.testing.assert_allclose(blocks.unhaar(bands), VOLUME, atol=1e-5)
     np.testing.assert_allclose(jnp.sum(bands**2), np.sum(VOLUME**2), rtol=1e-5)
-    np.testing.assert_allclose(bands[..., :4], VOLUME.reshape(2, 12, 2, 14, 2, 12, 2, 4).sum((2, 4, 6)) / 8**0.5, rtol=1e-5)
+    cubes = VOLUME.reshape(2, 12, 2, 14, 2, 12, 2, 4)
+    np.testing.assert_allclose(bands[..., :4], cubes.sum((2, 4, 6)) / 8**0.5, rtol=1e-5)
 
 
 def test_both_formulations_of_a_convolution_agree_in_value_and_gradient():
@@ -53,7 +55,10 @@ def test_both_formulations_of_a_convolution_agree_in_value_and_gradient():
     kernel = np.random.default_rng(4).standard_normal((3, 3, 3, 3, 4), np.float32)
 
     def of(formulation):
-        return jax.jit(jax.value_and_grad(lambda x, k: jnp.mean(jnp.sin(blocks.convolve(x, k, formulation))), argnums=(0, 1)))(x, kernel)
+        def loss(x, kernel):
+            return jnp.mean(jnp.sin(blocks.convolve(x, kernel, formulation)))
+
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(x, kernel)
 
     for one, other in zip(jax.tree.leaves(of("direct")), jax.tree.leaves(of("depth_sum")), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -62,7 +67,8 @@ def test_both_formulations_of_a_convolution_agree_in_value_and_gradient():
 def test_chunked_attention_is_attention():
     query, key, value = (np.random.default_rng(i).standard_normal((2, 11, 2, 8), np.float32) for i in range(3))
     mask = np.arange(11)[None] < np.array([[11], [4]])
-    np.testing.assert_allclose(blocks.chunked(query, key, value, mask, size=4), blocks.plain(query, key, value, mask), atol=1e-6)
+    chunked = blocks.chunked(query, key, value, mask, size=4)
+    np.testing.assert_allclose(chunked, blocks.plain(query, key, value, mask), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 6), (4, 4, 4), (5, 3, 2)])
@@ -100,18 +106,23 @@ def test_planes_are_slices_of_the_whole():
 def awake(network, *inputs):
     """Parameters in which no branch is silent."""
     params = initialise(network, 0, *inputs)
-    return jax.tree.map(lambda leaf: leaf + 0.05 * np.random.default_rng(leaf.size).standard_normal(leaf.shape).astype(np.float32), params)
+
+    def noise(leaf):
+        return np.random.default_rng(leaf.size).standard_normal(leaf.shape).astype(np.float32)
+
+    return jax.tree.map(lambda leaf: leaf + 0.05 * noise(leaf), params)
 
 
 @pytest.mark.parametrize("told, shown", [(0, 1), (1, 0), (0, 0), (1, 1)])
 def test_a_silenced_modality_leaves_no_trace(told, shown):
     network, inputs, _ = NETWORKS["denoiser"]
     params = awake(network, *inputs)
-    predict = jax.jit(lambda text, image: network.apply({"params": params}, LATENT, 0.5 * ONE, text, image, told * ONE, shown * ONE))
+    predict = jax.jit(lambda text, image: network.apply(
+        {"params": params}, LATENT, 0.5 * ONE, text, image, told * ONE, shown * ONE))
     base = predict(TEXT, IMAGE)
     mask = TEXT.mask.copy()
     mask[:, 4:] = False
-    other_text = predict(Text(TEXT.tokens + 1, mask, TEXT.pooled - 3), IMAGE)
+    other_text = predict(Text(TEXT.tokens + 1, mask, TEXT.pooled - 3, TEXT.facts * 2), IMAGE)
     other_image = predict(TEXT, Image(IMAGE.latent + 1, IMAGE.known * 0.5, 0 * ONE, 3 * ONE))
     assert bool(jnp.allclose(base, other_text, atol=1e-6)) == (not told)
     assert bool(jnp.allclose(base, other_image, atol=1e-6)) == (not shown)

@@ -1,3 +1,8 @@
+import json
+import os
+import socket
+import subprocess
+import sys
 from itertools import islice
 from types import SimpleNamespace
 
@@ -155,3 +160,20 @@ def test_a_hole_is_a_box():
     np.testing.assert_array_equal(holes, np.einsum("bz,by,bx->bzyx", *sides))
     assert set(np.unique(holes)) == {0.0, 1.0} and holes.any(axis=(1, 2, 3)).mean() > 0.9
     assert all(np.abs(np.diff(side, prepend=0, append=0)).sum(axis=1).max() <= 2 for side in sides)
+
+
+def test_two_processes_train_as_one(built, root, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    asked = [sys.executable, str(root / "launch/train.py"), f"--config={root / 'configs/autoencoder.py'}:tiny",
+             "--config.batch=4", "--config.steps=20", "--config.evaluate_every=20", "--config.checkpoint_every=20"]
+    cluster = os.environ | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2",
+                            "XLA_FLAGS": "--xla_backend_optimization_level=1"}
+    pair = [subprocess.Popen(asked, cwd=tmp_path, env=cluster | {"JAX_PROCESS_ID": rank}, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in "01"]
+    told = [process.communicate(timeout=300) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], told
+    lines = [json.loads(line) for line in (tmp_path / "runs/autoencoder/metrics.jsonl").read_text().splitlines()]
+    assert json.loads((tmp_path / "runs/autoencoder/summary.json").read_text())["processes"] == 2
+    np.testing.assert_allclose([line["loss"] for line in lines], curve(built["autoencoder"], 1, 1, batch=4), rtol=1e-4)

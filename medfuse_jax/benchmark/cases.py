@@ -62,7 +62,8 @@ class Untrained:
         config, statistics = self.config(name), {}
         if name == "autoencoder":
             features = config.model.features
-            statistics = dict(latent_mean=[0.0] * features, latent_deviation=[1.0] * features,
+            flat, whole = np.zeros((*self.latent()[:3], features), np.float32), np.eye(features, dtype=np.float32)
+            statistics = dict(latent_mean=flat, latent_deviation=flat + 1, whiten=whole, colour=whole,
                               contrasts=list(labels.CONTRASTS))
         return Borrowed(config, self.stage(name).init(config.seed), statistics)
 
@@ -134,7 +135,7 @@ def encode(of: Untrained, part: Part) -> Case:
 def decode(of: Untrained, part: Part) -> Case:
     """Latents to all contrasts and label logits."""
     base, b = of.borrowed("autoencoder"), of.batch("autoencoder")
-    return Case(autoencoder.decoder(base), (base.params, latents(of, b)["latent"]), of.volume(), b)
+    return Case(autoencoder.decoder(base), (autoencoder.lent(base), latents(of, b)["latent"]), of.volume(), b)
 
 
 def training(of: Untrained, part: Part) -> Case:
@@ -185,6 +186,7 @@ def sample(of: Untrained, part: Part) -> Case:
     noise, blank, shown = latents(of, b)["latent"], np.zeros(b, np.float32), float(part.shares)
     image = Image(shown * references(of, b)["reference"], np.full_like(noise[..., :1], shown), blank, blank)
     params = {name: of.borrowed(name).params for name in (*lent, "ldm")}
+    params["autoencoder"] = autoencoder.lent(of.borrowed("autoencoder"))
     return Case(drawn, (params, noise, sentences(of, b), image, jax.tree.map(np.float32, weights)), of.volume(), b,
                 more=dict(shares=part.shares, subsets=len(needed), steps=chosen.steps, sampler=chosen.name))
 

@@ -79,7 +79,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Amount:
-    """Lesions that a sentence ties to one region. count: a number, a count word (few, several, ...) or None when open."""
+    """Lesions that a sentence ties to one region. count: a number, a word (few, several, ...) or None when open."""
 
     count: int | str | None = None                # 0: "no periventricular lesion"
     volume_ml: float | None = None
@@ -110,7 +110,8 @@ class Statement:
 
     def to_json(self) -> dict[str, Any]:
         """What is stated, and nothing else."""
-        return {name: value for name, value in asdict(self).items() if value is not None and value is not False and value not in ((), {})}
+        return {name: value for name, value in asdict(self).items()
+                if value is not None and value is not False and value not in ((), {})}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Statement:

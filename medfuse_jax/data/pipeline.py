@@ -4,6 +4,7 @@ Step k of a run sees the same examples in the same order whatever the number of 
 rows are permutation(seed, epoch)[k * batch ...] and every random choice comes from (seed, step, place in the batch).
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,7 +30,7 @@ class Tokenizer(Protocol):
 
 
 class Cohort:
-    """An opened prepared folder: its studies and their arrays, memory-mapped, with room for what models say of them."""
+    """An opened prepared folder: its studies and their arrays, memory-mapped."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -82,7 +83,7 @@ class Cohort:
                                     for row, place in zip(rows, places, strict=True)]).astype(np.float32))
 
     def statement(self, row: int | np.integer, random: np.random.Generator) -> Statement:
-        """What a sentence says of a study: a truthful choice of its findings, or its covariates when nothing was measured."""
+        """What a sentence says of a study: a truthful choice of its findings, or its covariates when it has none."""
         findings, study = self.findings[row], self.studies[row]
         if findings is not None:
             return language.state(findings, random)
@@ -98,12 +99,19 @@ class Examples:
         self.languages, self.tokenizer, self.length = LANGUAGES[languages], tokenizer, length
         self.represented: dict[str, np.ndarray] = {}        # name -> (n, ...), one row a study
 
+    def whole(self) -> "Examples":
+        """The same examples with no share left to other processes."""
+        everything = copy.copy(self)
+        everything.shard = (0, 1)
+        return everything
+
     def train(self, batch: int, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Endless batches (this process' rows of them) from step `first_step` on, made ahead by threads."""
         rows = self.cohort.rows("train")
         steps = grain.MapDataset.source(rows).seed(self.seed).shuffle().repeat().batch(batch)
         local = slice(self.shard[0] * batch // self.shard[1], (self.shard[0] + 1) * batch // self.shard[1])
-        made = steps.map_with_index(lambda step, chosen: self.batch(np.asarray(chosen)[local], (self.seed, step, local.start)))
+        made = steps.map_with_index(
+            lambda step, chosen: self.batch(np.asarray(chosen)[local], (self.seed, step, local.start)))
         iterator = iter(made.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
         iterator.set_state({"next_index": first_step})
         return iterator
@@ -147,7 +155,7 @@ class Examples:
     def reference(self, rows: np.ndarray, randoms: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """Another visit of the same person (the scan itself when there is none) as a subset of its contrasts shows it.
 
-        reference: b z y x f;  reference_years: from it to the scan asked for;  reference_same: 1 when it is the scan itself.
+        reference: b z y x f;  reference_years: from it to the scan asked for;  reference_same: 1 for the scan itself.
         """
         others, subset = [], []
         for row, random in zip(rows, randoms, strict=True):
@@ -162,5 +170,6 @@ class Examples:
 
     def describe(self) -> dict[str, Any]:
         """What the order of examples depends on: goes into the checkpoint."""
-        return dict(source=self.cohort.info["source"], spacing=self.cohort.info["spacing"], studies=len(self.cohort.studies),
-                    reads=list(self.reads), seed=self.seed, languages=list(self.languages))
+        return dict(source=self.cohort.info["source"], spacing=self.cohort.info["spacing"],
+                    studies=len(self.cohort.studies), reads=list(self.reads), seed=self.seed,
+                    languages=list(self.languages))

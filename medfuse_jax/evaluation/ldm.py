@@ -16,7 +16,7 @@ from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.medfuse import BATCH, MedFuse, Reference
 from medfuse_jax.methods import guidance
 from medfuse_jax.metrics import interval
-from medfuse_jax.stages import ldm
+from medfuse_jax.stages import autoencoder, ldm
 
 RISES = {"lesion_volume_ml": True, "thalamus_ml": False}      # what ldm.CONTRASTED asks first: more?
 TEXT_WEIGHTS = (0.5, 1.0, 2.0, 4.0)         # the dial's positions at which shares are measured
@@ -56,8 +56,8 @@ class Asked:
 
     def decoded(self, latents: np.ndarray) -> list[Any]:
         """Decoded batches of latents."""
-        params = self.model.stage("autoencoder").params
-        return [self._decode(params, latents[start:start + BATCH]) for start in range(0, len(latents), BATCH)]
+        lent = autoencoder.lent(self.model.stage("autoencoder"))
+        return [self._decode(lent, latents[start:start + BATCH]) for start in range(0, len(latents), BATCH)]
 
     def measure(self, latents: np.ndarray, what: str) -> np.ndarray:
         """A volume (ml) of each sample, from its hard labels."""
@@ -133,7 +133,8 @@ def shares(asked: Asked, judged: Judged, latents: np.ndarray) -> dict[str, Figur
             errors.append(np.abs(told["text"] + told["image"] - 1.0).max())
     found = {"shares_sum_error": law(errors, {"none": None}, "largest |text + image - 1| over steps, people and text "
                                      f"weights {TEXT_WEIGHTS}, at most 1e-5; no baseline: it is arithmetic")}
-    ranks = np.array([interval.spearman(TEXT_WEIGHTS, one) if np.ptp(one) > LEAST_SHARE else np.nan for one in text])
+    ranks = np.array([interval.spearman(np.array(TEXT_WEIGHTS), one) if np.ptp(one) > LEAST_SHARE else np.nan
+                      for one in text])
     if np.isnan(ranks).all():
         logging.info("ldm: dial_text_share_spearman is left out: the text's share never varies")
         return found

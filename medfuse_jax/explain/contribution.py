@@ -12,8 +12,8 @@ from medfuse_jax.methods.guidance import Number, Subset
 def decided(predictions: Mapping[Subset, Array], terms: Mapping[Subset, Number]) -> dict[str, Array]:
     """Shares of text and image in the step away from the unconditional prediction (Shapley 1953; definitions: Shares).
 
-    predictions: all four subsets, b z y x f. Gives text, image (b; they sum to 1), interaction (b; reported beside them,
-    not added), and map_text, map_image (b z y x; over all places they sum to text and image).
+    predictions: all four subsets, b z y x f. Gives text, image (b; they sum to 1), interaction (b; reported beside
+    them, not added), and map_text, map_image (b z y x; over all places they sum to text and image).
     """
     vectors = guidance.shapley(predictions, terms)
     delta = sum(vectors.values())

@@ -1,9 +1,10 @@
 """Noise levels, what the network predicts, and the velocity that any prediction implies.
 
-tau runs from 0 (data) to 1 (noise): x(tau) = alpha(tau) data + sigma(tau) noise, and dx/dtau = alpha' data + sigma' noise.
+tau runs from 0 (data) to 1 (noise): x(tau) = alpha(tau) data + sigma(tau) noise, dx/dtau = alpha' data + sigma' noise.
 
-    flow     alpha = 1 - tau, sigma = tau                     predicts noise - data (rectified flow, Liu 2023)
-    v, eps   alpha = cos(pi tau / 2), sigma = sin(pi tau / 2)  predicts alpha noise - sigma data (Salimans 2022), or the noise (Ho 2020)
+    flow     alpha = 1 - tau, sigma = tau                      predicts noise - data (rectified flow, Liu 2023)
+    v        alpha = cos(pi tau / 2), sigma = sin(pi tau / 2)  predicts alpha noise - sigma data (Salimans 2022)
+    eps      as v                                              predicts the noise (Ho 2020)
 """
 
 import math
@@ -16,7 +17,7 @@ from jaxtyping import Float, Key
 from medfuse_jax.axes import Array, Latent, PerExample
 
 Prediction = Literal["flow", "v", "eps"]
-LARGEST_LEVEL = 0.999        # eps cannot tell the data at tau = 1: alpha is kept above 1.6e-3
+LARGEST_LEVEL = 0.999        # eps cannot tell the data at tau = 1: alpha is kept above 1.5e-3
 
 
 def schedule(tau: Float[Array, "..."], prediction: Prediction) -> tuple[Array, Array]:
@@ -27,7 +28,7 @@ def schedule(tau: Float[Array, "..."], prediction: Prediction) -> tuple[Array, A
 
 
 def levels(key: Key[Array, ""], count: int, kind: str = "logit_normal") -> PerExample:
-    """Noise levels of a batch, stratified: one draw in each of `count` equal parts, so that a small batch sees all levels."""
+    """Noise levels of a batch, stratified: one draw in each of `count` equal parts, so that few rows see all levels."""
     uniform = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
     uniform = jax.random.permutation(jax.random.fold_in(key, 1), uniform)
     if kind == "logit_normal":                      # Esser 2024

@@ -4,9 +4,9 @@ v(A) is the prediction that knows the modalities A only. The Moebius terms
 
     m(A) = sum over B within A of (-1)^(|A| - |B|) v(B)
 
-are what A adds as a whole beyond its parts: the pure effect of one modality, the interaction of several. One prediction is
-v = m({}) + sum over A of w(A) m(A). All weights 1 give v(all), all 0 give v({}); one modality alone with weight w is classifier-free
-guidance (Ho & Salimans 2022); w(text, image) = w(text) is InstructPix2Pix's two-weight form (Brooks 2023).
+are what A adds as a whole beyond its parts: the pure effect of one modality, the interaction of several. One prediction
+is v = m({}) + sum over A of w(A) m(A). All weights 1 give v(all), all 0 give v({}); one modality alone with weight w is
+classifier-free guidance (Ho & Salimans 2022); w(text, image) = w(text) is InstructPix2Pix's form (Brooks 2023).
 """
 
 import math
@@ -42,7 +42,7 @@ class Weights(NamedTuple):
     interaction: float | None = None
 
     def checked(self) -> "Weights":
-        """Host numbers, the interaction filled in; MedFuseError for a weight that is negative, not finite or above 100."""
+        """Host numbers, the interaction filled in; MedFuseError for a weight that is no number from 0 to 100."""
         for name, value in self._asdict().items():
             if value is not None and not (math.isfinite(value) and 0 <= value <= 100):
                 raise MedFuseError(f"{name} weight {value} cannot be used: give a number from 0 to 100")
@@ -50,7 +50,7 @@ class Weights(NamedTuple):
         return Weights(float(self.text), float(self.image), float(together))
 
     def terms(self) -> dict[Subset, Number]:
-        """The weight of each Moebius term but m({}), whose weight is 1. Call it on checked weights; they may be traced."""
+        """The weight of each Moebius term but m({}), whose weight is 1. For checked weights; they may be traced."""
         return {TEXT: self.text, IMAGE: self.image, BOTH: self.interaction}
 
 
@@ -69,8 +69,8 @@ def required(terms: Mapping[Subset, float]) -> tuple[Subset, ...]:
 
 def moebius(predictions: Mapping[Subset, Array]) -> dict[Subset, Array]:
     """m(A) for every subset A, from v(A) for every subset A."""
-    return {outer: sum((-1) ** (len(outer) - len(inner)) * value for inner, value in predictions.items() if inner <= outer)
-            for outer in predictions}
+    return {outer: sum((-1) ** (len(outer) - len(inner)) * value
+                       for inner, value in predictions.items() if inner <= outer) for outer in predictions}
 
 
 def fuse(predictions: Mapping[Subset, Array], terms: Mapping[Subset, Number]) -> Array:
@@ -90,7 +90,7 @@ def shapley(predictions: Mapping[Subset, Array], terms: Mapping[Subset, Number])
 
 
 def shares(vectors: Mapping[str, Float[Array, "b z y x f"]]) -> dict[str, Float[Array, "b"]]:
-    """<phi, Delta> / <Delta, Delta> of each modality, Delta being the sum of all: shares sum to 1. Zero when Delta is."""
+    """<phi, Delta> / <Delta, Delta> of each modality, Delta the sum of all: shares sum to 1. Zero when Delta is."""
     delta = sum(vectors.values())
     axes = tuple(range(1, delta.ndim))
     total = jnp.sum(jnp.square(delta), axis=axes)

@@ -47,10 +47,12 @@ def lesion(logit: Float[Array, "b d h w"], fraction: Lesion, weight: Float[Array
     probability = jax.nn.sigmoid(logit) * (weight > 0)
     axes = (1, 2, 3)
     overlap = 2 * jnp.sum(probability * fraction, axis=axes) + 1.0
-    return mean(entropy, weight) + 1.0 - overlap / (jnp.sum(probability, axis=axes) + jnp.sum(fraction, axis=axes) + 1.0)
+    total = jnp.sum(probability, axis=axes) + jnp.sum(fraction, axis=axes) + 1.0
+    return mean(entropy, weight) + 1.0 - overlap / total
 
 
-def infonce(image: Embedding, text: Embedding, scale: Float[Array, ""], same: Bool[Array, "b b"] | None = None) -> PerExample:
+def infonce(image: Embedding, text: Embedding, scale: Float[Array, ""],
+            same: Bool[Array, "b b"] | None = None) -> PerExample:
     """Symmetric cross-entropy over all pairs of the (global) batch (CLIP, Radford 2021).
 
     `same[i, j]` marks other pairs that mean the same thing: they are taken out of the negatives.

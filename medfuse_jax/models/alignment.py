@@ -58,7 +58,8 @@ class Alignment(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        self.text = TextTower(self.vocabulary, self.length, self.facts, self.width, self.text_depth, self.heads, self.dtype)
+        self.text = TextTower(self.vocabulary, self.length, self.facts, self.width, self.text_depth, self.heads,
+                              self.dtype)
         self.image = ImageTower(self.width, self.image_depth, self.heads, self.patch, self.dtype)
         self.text_out = nn.Dense(self.embedding, use_bias=False)
         self.image_out = nn.Dense(self.embedding, use_bias=False)

@@ -28,11 +28,11 @@ class Decoded(NamedTuple):
 class Autoencoder(nn.Module):
     """Encoder and decoder around a Haar wavelet, which replaces the full-resolution convolutions of its peers.
 
-    Both start as a low-pass filter: the latent is the first `features` coefficients of two levels of the wavelet, and what
-    the networks learn is added to it. From a random start the same quality takes some three times as many steps.
+    Both start as a low-pass filter: the latent is the first `features` coefficients of two levels of the wavelet, and
+    what the networks learn is added to it. From a random start the same quality takes some three times as many steps.
 
-    widths: channels at 1/2 and at 1/4 of the grid. encoder_blocks, decoder_blocks: residual blocks there. The decoder is
-    told where each latent lies in the standard box, since left and right, and much of what a structure is, is a matter of place.
+    widths: channels at 1/2 and at 1/4 of the grid. encoder_blocks, decoder_blocks: residual blocks there. The decoder
+    is told where each latent lies in the standard box: left and right, and much else, is a matter of place.
     """
 
     contrasts: int
@@ -74,7 +74,8 @@ class Autoencoder(nn.Module):
         x = self.reduce(haar(x))
         for block in self.encoder_quarter:
             x = block(x)
-        learned, log_variance = jnp.split(self.zero_moments(nn.silu(self.encoder_norm(x)).astype(jnp.float32)), 2, axis=-1)
+        moments = self.zero_moments(nn.silu(self.encoder_norm(x)).astype(jnp.float32))
+        learned, log_variance = jnp.split(moments, 2, axis=-1)
         bands = haar(shown.astype(jnp.float32))
         mean = bands[..., self.low_pass()] / PASS + self.zero_linear_in(bands) + learned
         # Starts certain: a posterior as wide as its mean teaches the decoder to ignore the latent before it is of use.
@@ -83,8 +84,8 @@ class Autoencoder(nn.Module):
     def decode(self, latent: Latent, planes: Int[Array, "p"] | None = None) -> Decoded:
         """All contrasts and labels of a latent.
 
-        planes: depths at 1/2 of the grid (two slices each) for which structure logits are wanted; all when None. Label logits
-        are most of the memory traffic of a training step, and a few planes, drawn anew each time, teach as well.
+        planes: depths at 1/2 of the grid (two slices each) for which structure logits are wanted; all when None. Label
+        logits are most of a training step's memory traffic, and a few planes, drawn anew each time, teach as well.
         """
         code = waves(places(latent.shape[1:4]).reshape(-1, 3), 48).reshape(1, *latent.shape[1:4], 48)
         x = self.enlarge(latent.astype(self.dtype)) + self.position(code.astype(self.dtype))
@@ -98,7 +99,7 @@ class Autoencoder(nn.Module):
         bands = jnp.zeros((*latent.shape[:4], 64 * self.contrasts)).at[..., self.low_pass()].set(latent * PASS)
         bands = unhaar(bands + self.zero_linear_out(latent)) + self.zero_contrast_head(x)
         # Labels are read off the decoded image, which is there from the first step, and off the place. Its low band is
-        # centred on the brain's median and spread, so that a lesion, a third brighter, is as far from it as the features are.
+        # centred on the brain's median and spread: a lesion, a third brighter, is as far from it as the features are.
         brightness = SPREAD * (bands / 8**0.5).at[..., :self.contrasts].add(-1.0)
         seen = nn.silu(self.look(jnp.concatenate([x, brightness], axis=-1).astype(self.dtype))).astype(jnp.float32)
         named = join(self.structure_head(seen if planes is None else seen[:, planes]))

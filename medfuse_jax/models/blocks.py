@@ -34,7 +34,8 @@ def haar(x: Float[Array, "b d h w c"]) -> Float[Array, "b z y x g"]:
 def unhaar(x: Float[Array, "b z y x g"]) -> Float[Array, "b d h w c"]:
     """The exact inverse of `haar`."""
     b, z, y, w, g = x.shape
-    cubes = jnp.einsum("b z y x q c, p q -> b z y x p c", x.reshape(b, z, y, w, 8, g // 8), _haar_matrix().astype(x.dtype))
+    cubes = jnp.einsum("b z y x q c, p q -> b z y x p c", x.reshape(b, z, y, w, 8, g // 8),
+                       _haar_matrix().astype(x.dtype))
     return join(cubes.reshape(b, z, y, w, g))
 
 
@@ -60,7 +61,8 @@ def convolve(x: Array, kernel: Array, formulation: str = "auto") -> Array:
     total = 0.0
     for tap in range(taps):
         plane = jax.lax.slice_in_dim(padded, tap, tap + d, axis=1).reshape(b * d, h, w, i)
-        total += jax.lax.conv_general_dilated(plane, kernel[tap], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        total += jax.lax.conv_general_dilated(plane, kernel[tap], (1, 1), "SAME",
+                                              dimension_numbers=("NHWC", "HWIO", "NHWC"))
     return total.reshape(b, d, h, w, o)
 
 
@@ -78,7 +80,7 @@ class Conv(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation (Wu & He 2018) folded into one multiply-add per example and channel; statistics in float32."""
+    """Group normalisation (Wu & He 2018) as one multiply-add per example and channel; statistics in float32."""
 
     groups: int = 8
 
@@ -144,7 +146,9 @@ def attend(query: Array, key: Array, value: Array, mask: Bool[Array, "b k"] | No
     """Softmax attention, b q h e x b k h e -> b q h e, in the form that suits backend and length (Vaswani 2017)."""
     if jax.default_backend() == "gpu" and query.dtype == jnp.bfloat16 and mask is None:
         return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
-    return chunked(query, key, value, mask) if query.shape[1] > PLAIN_ATTENTION_TOKENS else plain(query, key, value, mask)
+    if query.shape[1] > PLAIN_ATTENTION_TOKENS:
+        return chunked(query, key, value, mask)
+    return plain(query, key, value, mask)
 
 
 def plain(query: Array, key: Array, value: Array, mask: Array | None = None) -> Array:
@@ -153,11 +157,12 @@ def plain(query: Array, key: Array, value: Array, mask: Array | None = None) -> 
     scores = jnp.einsum("b h q e, b h k e -> b h q k", query, key).astype(jnp.float32) / math.sqrt(query.shape[-1])
     if mask is not None:
         scores = jnp.where(mask[:, None, None, :], scores, -1e9)
-    return jnp.einsum("b h q k, b h k e -> b h q e", jax.nn.softmax(scores, axis=-1).astype(value.dtype), value).swapaxes(1, 2)
+    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+    return jnp.einsum("b h q k, b h k e -> b h q e", weights, value).swapaxes(1, 2)
 
 
 def chunked(query: Array, key: Array, value: Array, mask: Array | None = None, size: int = 512) -> Array:
-    """Attention with the scores of `size` queries at a time, recomputed in the backward pass: memory linear in queries."""
+    """Attention, the scores of `size` queries at a time, computed again for the gradient: memory linear in queries."""
     b, q, heads, e = query.shape
     padded = jnp.pad(query, ((0, 0), (0, -q % size), (0, 0), (0, 0)))
     pieces = padded.reshape(b, -1, size, heads, e).swapaxes(0, 1)

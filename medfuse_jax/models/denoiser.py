@@ -1,8 +1,7 @@
-"""The denoiser: a transformer on patches of the latent, told by text and shown an image, each of which can be silenced."""
+"""The denoiser: a transformer on patches of the latent, told by text and shown an image; each can be silenced."""
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Float
@@ -23,7 +22,7 @@ class Image(NamedTuple):
 
 
 class Block(nn.Module):
-    """Self-attention, attention to the words, perceptron; each modulated by the condition and silent at first (Peebles 2023)."""
+    """Attention to places, to words, perceptron; each modulated by the condition and silent at first (Peebles 2023)."""
 
     heads: int
     dtype: Any = jnp.float32
@@ -31,7 +30,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b r e"], condition: Float[Array, "b e"], text: Text) -> Float[Array, "b r e"]:
         modulation = nn.Dense(9 * x.shape[-1], dtype=self.dtype, name="zero_modulation")(nn.silu(condition))[:, None]
-        shift, scale, gate, shift_words, scale_words, gate_words, shift_out, scale_out, gate_out = jnp.split(modulation, 9, axis=-1)
+        (shift, scale, gate, shift_words, scale_words, gate_words,
+         shift_out, scale_out, gate_out) = jnp.split(modulation, 9, axis=-1)
         h = standardise(x).astype(self.dtype) * (1 + scale) + shift
         x = x + gate * Attention(self.heads, self.dtype, name="places")(h)
         h = standardise(x).astype(self.dtype) * (1 + scale_words) + shift_words
@@ -68,16 +68,21 @@ class Denoiser(nn.Module):
 
         condition = nn.Dense(self.width, dtype=self.dtype, name="level")(fourier(tau, 64))
         condition += told[:, None] * nn.Dense(self.width, dtype=self.dtype, name="sentence")(text.pooled)
+        stated = nn.gelu(nn.Dense(self.width, dtype=self.dtype, name="facts")(text.facts.reshape(len(noisy), -1)))
+        condition += told[:, None] * nn.Dense(self.width, dtype=self.dtype, name="stated")(stated)
         seen = jnp.stack([shown, shown * image.same, shown * image.years / 5.0, told], axis=-1)
-        condition = nn.Dense(self.width, dtype=self.dtype)(nn.silu(condition + nn.Dense(self.width, dtype=self.dtype, name="seen")(seen)))
+        condition += nn.Dense(self.width, dtype=self.dtype, name="seen")(seen)
+        condition = nn.Dense(self.width, dtype=self.dtype)(nn.silu(condition))
 
-        # The first token (the pooled one) stays visible but empty when nothing is told, so that the softmax has a place to rest.
+        # When nothing is told, the first token (the pooled one) stays visible but empty: the softmax rests there.
         heard = Text(text.tokens * told[:, None, None],
-                     jnp.where(told[:, None] > 0.5, text.mask, jnp.arange(text.mask.shape[1]) == 0), text.pooled)
+                     jnp.where(told[:, None] > 0.5, text.mask, jnp.arange(text.mask.shape[1]) == 0),
+                     text.pooled, text.facts)
         block = nn.remat(Block) if self.remat else Block
         for number in range(self.depth):
             x = block(self.heads, self.dtype, name=f"block_{number}")(x, condition, heard)
-        scale, shift = jnp.split(nn.Dense(2 * self.width, dtype=self.dtype, name="zero_last")(nn.silu(condition))[:, None], 2, axis=-1)
+        modulation = nn.Dense(2 * self.width, dtype=self.dtype, name="zero_last")(nn.silu(condition))[:, None]
+        scale, shift = jnp.split(modulation, 2, axis=-1)
         x = Norm(dtype=self.dtype)(x) * (1 + scale) + shift
         cubes = nn.Dense(self.features * self.patch**3, dtype=jnp.float32, name="zero_out")(x)
         return unpatch(cubes.reshape(len(noisy), *grid, -1), self.patch, noisy.shape[1:4])

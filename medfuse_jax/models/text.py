@@ -1,7 +1,7 @@
 """The text tower: words, and beside them the facts that were read in the words, become tokens and one embedding.
 
-Pretrained sentence encoders are poor at counts and severities; a fact is an interval (low, high) with a flag that it was
-stated, so that "nine lesions" and "several lesions" are near each other and "no lesions" is far.
+Pretrained sentence encoders are poor at counts and severities; a fact is an interval (low, high) with a flag that it
+was stated, so that "nine lesions" and "several lesions" are near each other and "no lesions" is far.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ class Text(NamedTuple):
     tokens: Tokens
     mask: WordMask
     pooled: Embedding
+    facts: Facts               # as they were read: counts and severities are not left to words alone
 
 
 class TextTower(nn.Module):
@@ -49,4 +50,4 @@ class TextTower(nn.Module):
         for _ in range(self.depth):
             x = Layer(self.heads, self.dtype)(x, mask)
         x = Norm(dtype=self.dtype)(x)
-        return Text(x * mask[..., None], mask, x[:, 0])
+        return Text(x * mask[..., None], mask, x[:, 0], facts)

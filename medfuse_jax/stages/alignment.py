@@ -33,8 +33,9 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
     def init(seed: int) -> Params:
         shape = tuple(int(round(side / config.data.spacing / 4)) for side in (192, 224, 192))
         length = config.text.length
-        return initialise(model, seed, np.zeros((1, *shape, base.config.model.features), np.float32), np.zeros((1, length), np.int32),
-                          np.ones((1, length), bool), np.zeros((1, len(tokens.FACTS), 3), np.float32))
+        return initialise(model, seed, np.zeros((1, *shape, base.config.model.features), np.float32),
+                          np.zeros((1, length), np.int32), np.ones((1, length), bool),
+                          np.zeros((1, len(tokens.FACTS), 3), np.float32))
 
     def align(params: Params, batch: Batch) -> Aligned:
         return model.apply({"params": params}, batch["latent"], batch["words"], batch["words_mask"], batch["facts"])
@@ -47,7 +48,8 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         else:
             each = losses.infonce(aligned.image, aligned.text, aligned.scale, same)
         false = jnp.sum(same, axis=1).astype(jnp.float32) - 1.0
-        return {"contrastive": each, "temperature": jnp.broadcast_to(1 / aligned.scale, each.shape), "duplicates": false}
+        return {"contrastive": each, "temperature": jnp.broadcast_to(1 / aligned.scale, each.shape),
+                "duplicates": false}
 
     def loss(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Values]:
         """Each image finds its sentence among those of the global batch, and the other way round."""
@@ -64,7 +66,9 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         for batch in data.valid(config.batch):
             image, text = aligned(params, {name: batch[name] for name in ("latent", "words", "words_mask", "facts")})
             real = batch["weight"] > 0
-            images.append(np.asarray(image)[real]), texts.append(np.asarray(text)[real]), facts.append(batch["facts"][real])
+            images.append(np.asarray(image)[real])
+            texts.append(np.asarray(text)[real])
+            facts.append(batch["facts"][real])
         facts = np.concatenate(facts)
         identities = np.unique(facts.reshape(len(facts), -1), axis=0, return_inverse=True)[1].reshape(-1)
         similarity = np.concatenate(images) @ np.concatenate(texts).T
@@ -76,7 +80,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return values
 
     return Stage("alignment", init, loss, evaluate, probes={"retrieval": retrieve},
-                 frozen={"autoencoder": base.params}, represent=autoencoder.represent(base))
+                 frozen={"autoencoder": autoencoder.lent(base)}, represent=autoencoder.represent(base))
 
 
 def reader(borrowed: Borrowed) -> Any:

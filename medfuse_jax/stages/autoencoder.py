@@ -41,7 +41,8 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         """Contrasts, structures and lesions from a latent that was told some of the contrasts."""
         hide, draw, choose = jax.random.split(key, 3)
         volume, present, lesion = batch["volume"], batch["present"], batch["lesion"]
-        average, log_variance = model.apply({"params": params}, volume, forget(hide, present, weights.forget_contrast), method="encode")
+        average, log_variance = model.apply({"params": params}, volume, forget(hide, present, weights.forget_contrast),
+                                            method="encode")
         latent = average + jnp.exp(0.5 * log_variance) * jax.random.normal(draw, average.shape)
         planes = judged_planes(choose, volume.shape[1] // 2, weights.planes)
         said = model.apply({"params": params}, latent, planes, method="decode")
@@ -56,11 +57,13 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             squared=losses.mean(jnp.square(said.volume - volume), weight),
             gradient=losses.gradient(said.volume, volume, weight),
             structures=batch["structures_known"] * losses.cross_entropy(said.structures, named, balance[named]),
-            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion, 0.05 + brain * (1.0 + weights.lesion * lesion)),
+            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion,
+                                                           0.05 + brain * (1.0 + weights.lesion * lesion)),
             divergence=losses.divergence(average, log_variance),
         )
-        total = (each["absolute"] + 2.0 * each["squared"] + weights.gradient * each["gradient"] + weights.structures * each["structures"]
-                 + weights.lesions * each["lesions"] + weights.divergence * each["divergence"])
+        total = (each["absolute"] + 2.0 * each["squared"] + weights.gradient * each["gradient"]
+                 + weights.structures * each["structures"] + weights.lesions * each["lesions"]
+                 + weights.divergence * each["divergence"])
         return jnp.mean(total), each
 
     def evaluate(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> Values:
@@ -95,30 +98,31 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return {"ssim": float(np.mean(scores)), "slice": np.clip(np.repeat(picture[..., None] / 2.0, 3, axis=-1), 0, 1)}
 
     def conclude(params: Params, frozen: Frozen, data: Any) -> Values:
-        """Mean and deviation of each latent feature over the training set, by which borrowers normalise; contrasts seen."""
+        """How the latent is distributed over the training people: what every borrower normalises by; and contrasts seen."""
         encode = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present, method="encode")[0])
-        first, second, count, contrasts = 0.0, 0.0, 0, np.zeros(len(labels.CONTRASTS))
+        latents, contrasts = [], np.zeros(len(labels.CONTRASTS))
         for batch in data.valid(config.batch, split="train"):
-            latent = np.asarray(encode(params, batch["volume"], batch["present"]), np.float64)[batch["weight"] > 0]
-            flat = latent.reshape(-1, latent.shape[-1])
+            latents.append(np.asarray(encode(params, batch["volume"], batch["present"]))[batch["weight"] > 0])
             contrasts = np.maximum(contrasts, batch["present"].max(axis=0))
-            first, second, count = first + flat.sum(0), second + np.square(flat).sum(0), count + len(flat)
-        mean = first / count
-        deviation = np.sqrt(np.maximum(second / count - mean**2, 1e-8))
-        return {"latent_mean": mean.tolist(), "latent_deviation": deviation.tolist(),
-                "contrasts": [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]}
+            if sum(map(len, latents)) >= ENOUGH:
+                break
+        names = [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]
+        return whitening(np.concatenate(latents)) | {"contrasts": names}
 
     return Stage("autoencoder", init, loss, evaluate, probes={"reconstruction": reconstruction}, conclude=conclude)
 
 
 def rarity() -> np.ndarray:
-    """Weight of each class in the structures' loss: inverse square root of its usual volume, mean 1 over a head's voxels."""
-    usual = {"background": 7200.0, "csf": 300.0, "cerebral_cortex": 226.0, "cerebral_white_matter": 218.0, "cerebellum_cortex": 48.0,
-             "cerebellum_white_matter": 15.0, "brainstem": 22.0, "lateral_ventricle": 15.0, "thalamus": 7.0, "putamen": 5.0,
-             "caudate": 3.6, "hippocampus": 3.8}                                      # ml of one side; smaller ones as 2 ml
+    """Weight of each class in the structures' loss: inverse root of its usual volume, mean 1 over a head's voxels."""
+    usual = {"background": 7200.0, "csf": 300.0, "cerebral_cortex": 226.0, "cerebral_white_matter": 218.0,
+             "cerebellum_cortex": 48.0, "cerebellum_white_matter": 15.0, "brainstem": 22.0, "lateral_ventricle": 15.0,
+             "thalamus": 7.0, "putamen": 5.0, "caudate": 3.6, "hippocampus": 3.8}      # ml of one side; others 2 ml
     ml = np.array([usual.get(name.removesuffix("_left").removesuffix("_right"), 2.0) for name in labels.NAMES])
     weight = 1.0 / np.sqrt(ml)
     return (weight * ml.sum() / (weight * ml).sum()).astype(np.float32)
+
+
+ENOUGH = 512            # studies from which the statistics of the latent are taken
 
 
 def forget(key: jax.Array, present: jax.Array, share: float) -> jax.Array:
@@ -144,7 +148,8 @@ def psnr(reference: jax.Array, said: jax.Array, present: jax.Array, place: jax.A
     """
     brain = jnp.any(reference > 0, axis=-1)
     weight = (brain if place is None else brain & place)[..., None].astype(jnp.float32)
-    error = jnp.sum(weight * jnp.square(reference - said), axis=(1, 2, 3)) / jnp.maximum(jnp.sum(weight, axis=(1, 2, 3)), 1.0)
+    voxels = jnp.maximum(jnp.sum(weight, axis=(1, 2, 3)), 1.0)
+    error = jnp.sum(weight * jnp.square(reference - said), axis=(1, 2, 3)) / voxels
     peak = jnp.max(reference, axis=(1, 2, 3))
     decibel = 10.0 * jnp.log10(jnp.maximum(jnp.square(peak), 1e-6) / jnp.maximum(error, 1e-10))
     return jnp.sum(decibel * present, axis=-1) / jnp.sum(present, axis=-1)
@@ -156,21 +161,53 @@ def dice(truth: jax.Array, said: jax.Array) -> jax.Array:
     return jnp.where(total > 0, 2.0 * both / jnp.maximum(total, 1), 1.0)
 
 
-def normal(borrowed: Borrowed) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of the latent's features: borrowers see (latent - mean) / deviation."""
-    return (np.array(borrowed.statistics["latent_mean"], np.float32), np.array(borrowed.statistics["latent_deviation"], np.float32))
+def whitening(latents: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean and deviation of each feature at each place (z y x f), and what then makes the features of a place uncorrelated.
+
+    The mean is the average brain, so that a generator starts from it; deviations below a tenth of the feature's usual one
+    (outside the head) are raised to it. whiten, colour: f x f, inverse to each other (ZCA, Bell & Sejnowski 1997).
+    """
+    mean = latents.mean(axis=0, dtype=np.float64)
+    deviation = latents.std(axis=0, dtype=np.float64)
+    usual = np.sqrt(np.mean(deviation**2, axis=(0, 1, 2)))
+    deviation = np.maximum(deviation, 0.1 * usual + 1e-4)
+    spread = ((latents - mean) / deviation).reshape(-1, latents.shape[-1])
+    values, vectors = np.linalg.eigh(spread.T @ spread / len(spread))
+    values = np.maximum(values, 1e-3 * values.max())
+    arrays = {"latent_mean": mean, "latent_deviation": deviation, "whiten": vectors / np.sqrt(values) @ vectors.T,
+              "colour": vectors * np.sqrt(values) @ vectors.T}
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def normalised(latent: jax.Array, statistics: Values) -> jax.Array:
+    """A latent as borrowers see it: about standard normal at each place of a brain."""
+    return ((latent - statistics["latent_mean"]) / statistics["latent_deviation"]) @ statistics["whiten"]
+
+
+def denormalised(latent: jax.Array, statistics: Values) -> jax.Array:
+    """The inverse of `normalised`."""
+    return (latent @ statistics["colour"]) * statistics["latent_deviation"] + statistics["latent_mean"]
+
+
+def lent(borrowed: Borrowed) -> Frozen:
+    """What borrowers keep of a trained autoencoder: its weights, and the statistics of its latent."""
+    arrays = {name: value for name, value in borrowed.statistics.items() if isinstance(value, np.ndarray)}
+    return {"params": borrowed.params, "statistics": arrays}
 
 
 def represent(borrowed: Borrowed) -> Callable[[Frozen, Batch], Values]:
-    """What a borrowed autoencoder says of a study: the normalised latent of all its contrasts, and of each subset in PARTIAL.
+    """What a borrowed autoencoder says of a study: the normalised latent of all its contrasts, and of each of PARTIAL.
 
     latent: b z y x f;  partial: b, subsets, z y x f. A subset of which a study has nothing is replaced by all it has.
     """
-    model, (mean, deviation) = network(borrowed.config), normal(borrowed)
+    model = network(borrowed.config)
 
     def say(frozen: Frozen, batch: Batch) -> Values:
+        own = frozen["autoencoder"]
+
         def encode(present: jax.Array) -> jax.Array:
-            return (model.apply({"params": frozen["autoencoder"]}, batch["volume"], present, method="encode")[0] - mean) / deviation
+            latent, _ = model.apply({"params": own["params"]}, batch["volume"], present, method="encode")
+            return normalised(latent, own["statistics"])
 
         every = [batch["present"] * subset for subset in PARTIAL]
         every = [jnp.where(jnp.sum(some, axis=-1, keepdims=True) > 0, some, batch["present"]) for some in every]
@@ -180,7 +217,11 @@ def represent(borrowed: Borrowed) -> Callable[[Frozen, Batch], Values]:
     return say
 
 
-def decoder(borrowed: Borrowed) -> Callable[[Params, jax.Array], Any]:
-    """(autoencoder params, normalised latent) -> Decoded."""
-    model, (mean, deviation) = network(borrowed.config), normal(borrowed)
-    return lambda params, latent: model.apply({"params": params}, latent * deviation + mean, method="decode")
+def decoder(borrowed: Borrowed) -> Callable[[Frozen, jax.Array], Any]:
+    """(what `lent` gives, normalised latent) -> Decoded."""
+    model = network(borrowed.config)
+
+    def decode(own: Frozen, latent: jax.Array) -> Any:
+        return model.apply({"params": own["params"]}, denormalised(latent, own["statistics"]), method="decode")
+
+    return decode

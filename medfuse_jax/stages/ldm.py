@@ -49,28 +49,32 @@ def predictor(config: Any, features: int) -> Callable[..., jax.Array]:
 def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
     """The denoiser's stage on a borrowed autoencoder and text tower."""
     base, features = borrowed["autoencoder"], borrowed["autoencoder"].config.model.features
-    model, predict, read = network(config, features), predictor(config, features), alignment.reader(borrowed["alignment"])
+    model, predict = network(config, features), predictor(config, features)
+    read = alignment.reader(borrowed["alignment"])
     prediction, condition = config.process.prediction, config.condition
 
     def init(seed: int) -> Params:
         shape = tuple(int(round(side / config.data.spacing / 4)) for side in (192, 224, 192))
         latent, one = np.zeros((1, *shape, features), np.float32), np.ones(1, np.float32)
-        text = Text(*(np.zeros((1, 2, borrowed["alignment"].config.model.width), np.float32), np.ones((1, 2), bool),
-                      np.zeros((1, borrowed["alignment"].config.model.width), np.float32)))
+        width = borrowed["alignment"].config.model.width
+        text = Text(np.zeros((1, 2, width), np.float32), np.ones((1, 2), bool), np.zeros((1, width), np.float32),
+                    np.zeros((1, len(tokens.FACTS), 3), np.float32))
         return initialise(model, seed, latent, one, text, Image(latent, latent[..., :1], one, one), one, one)
 
     def text_of(frozen: Frozen, batch: Batch) -> Text:
         return read(frozen["alignment"], batch["words"], batch["words_mask"], batch["facts"])
 
     def image_of(batch: Batch, key: jax.Array, masked: float) -> Image:
-        """The reference; in a share `masked` of the rows, and where there is no other visit, the scan itself with a hole."""
+        """The reference; in a share `masked` of rows, and where no other visit exists, the scan itself with a hole."""
         which, where = jax.random.split(key)
         latent = batch["latent"]
         same = jnp.maximum(batch["reference_same"], jax.random.bernoulli(which, masked, (len(latent),)))
         known = jnp.where(wide(same) > 0, 1.0 - hole(where, latent), 1.0)
-        return Image(jnp.where(wide(same) > 0, latent, batch["reference"]), known, same, (1.0 - same) * batch["reference_years"])
+        return Image(jnp.where(wide(same) > 0, latent, batch["reference"]), known, same,
+                     (1.0 - same) * batch["reference_years"])
 
-    def errors(params: Params, batch: Batch, key: jax.Array, text: Text, image: Image, told: jax.Array, shown: jax.Array) -> jax.Array:
+    def errors(params: Params, batch: Batch, key: jax.Array, text: Text, image: Image, told: jax.Array,
+               shown: jax.Array) -> jax.Array:
         at, drawn = jax.random.split(key)
         latent = batch["latent"]
         tau = diffusion.levels(at, len(latent), config.process.levels)
@@ -79,11 +83,13 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return losses.squared(said, diffusion.target(latent, noise, tau, prediction))
 
     def loss(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> tuple[jax.Array, Values]:
-        """The velocity (or noise) of a noised latent; each modality is forgotten by itself, so all subsets are trained."""
+        """The velocity (or noise) of a noised latent; each modality is forgotten by itself, so all subsets are seen."""
         level, forget_text, forget_image, show = jax.random.split(key, 4)
-        told = jax.random.bernoulli(forget_text, 1.0 - condition.forget_text, (len(batch["latent"]),)).astype(jnp.float32)
-        shown = jax.random.bernoulli(forget_image, 1.0 - condition.forget_image, told.shape).astype(jnp.float32)
-        each = errors(params, batch, level, text_of(frozen, batch), image_of(batch, show, condition.masked), told, shown)
+        rows = (len(batch["latent"]),)
+        told = jax.random.bernoulli(forget_text, 1.0 - condition.forget_text, rows).astype(jnp.float32)
+        shown = jax.random.bernoulli(forget_image, 1.0 - condition.forget_image, rows).astype(jnp.float32)
+        text, image = text_of(frozen, batch), image_of(batch, show, condition.masked)
+        each = errors(params, batch, level, text, image, told, shown)
         return jnp.mean(each), {"denoise": each}
 
     def evaluate(params: Params, frozen: Frozen, batch: Batch, key: jax.Array) -> Values:
@@ -102,7 +108,8 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
 
     def obedience(params: Params, frozen: Frozen, data: Any) -> Values:
         """Opposite sentences from the same seeds, measured on the decoded labels: difference and permutation p."""
-        draw, decode = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep")), jax.jit(decoding(borrowed))
+        draw = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep"))
+        decode = jax.jit(decoding(borrowed))
         count, values = ASKED.get(config.preset, SAMPLES), {}
         shape = data.represented["latent"].shape[1:]
         noise = jax.random.normal(jax.random.key(config.seed), (count, *shape))
@@ -119,13 +126,15 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
                                  name=config.sampler.name)
                 found.append(measure(decode(frozen["autoencoder"], latent), config.data.spacing, measured))
             name = measured.removesuffix("_ml")
-            values |= {f"obey_{name}/{much}": float(np.mean(found[0])), f"obey_{name}/{little}": float(np.mean(found[1])),
+            values |= {f"obey_{name}/{much}": float(np.mean(found[0])),
+                       f"obey_{name}/{little}": float(np.mean(found[1])),
                        f"obey_{name}/difference_ml": float(np.mean(found[0]) - np.mean(found[1])),
                        f"obey_{name}/permutation_p": interval.permutation_p(*found, seed=config.seed)}
         return values
 
     return Stage("ldm", init, loss, evaluate, probes={"obedience": obedience},
-                 frozen={"autoencoder": base.params, "alignment": borrowed["alignment"].params}, represent=autoencoder.represent(base))
+                 frozen={"autoencoder": autoencoder.lent(base), "alignment": borrowed["alignment"].params},
+                 represent=autoencoder.represent(base))
 
 
 def measure(decoded: Any, spacing: float, what: str) -> np.ndarray:
@@ -164,14 +173,15 @@ def decoding(borrowed: Mapping[str, Borrowed]) -> Callable[[Params, jax.Array], 
 def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tuple[jax.Array, Any]]:
     """A function that draws latents. Weights are traced: a sweep compiles once for each set of subsets.
 
-    (params, noise, text, image, weights, subsets, steps, name, keep) -> (latent, kept). `weights`: checked; `subsets`: those
-    to evaluate, in one batched call. keep=True (needs all four) also returns {"text", "image": t b shares,
+    (params, noise, text, image, weights, subsets, steps, name, keep) -> (latent, kept). `weights`: checked; `subsets`:
+    those to evaluate, in one batched call. keep=True (needs all four) also returns {"text", "image": t b shares,
     "map_text", "map_image": t b z y x share of each place, "interaction": t b}.
     """
     predict, prediction = predictor(config, borrowed["autoencoder"].config.model.features), config.process.prediction
 
     def draw(params: Params, noise: jax.Array, text: Text, image: Image, weights: guidance.Weights,
-             subsets: tuple[guidance.Subset, ...], steps: int, name: sampler.Name = "heun", keep: bool = False) -> tuple[jax.Array, Any]:
+             subsets: tuple[guidance.Subset, ...], steps: int, name: sampler.Name = "heun",
+             keep: bool = False) -> tuple[jax.Array, Any]:
         count, many, terms = len(noise), len(subsets), weights.terms()
         told = jnp.repeat(jnp.array([float("text" in subset) for subset in subsets]), count)
         shown = jnp.repeat(jnp.array([float("image" in subset) for subset in subsets]), count)

@@ -18,10 +18,10 @@ class Stage:
     loss:      (params, frozen, batch, key) -> (scalar, {name: b values})    traced and differentiated
     evaluate:  (params, frozen, batch, key) -> {name: b values}              traced; averaged under batch["weight"];
                a pair (b values, b weights) where a value has no meaning for some examples
-    probes:    name -> (params, frozen, data) -> {name: number | figure | text}   slow judges on the host, on their own clock
+    probes:    name -> (params, frozen, data) -> {name: number | figure | text}   slow judges on the host
     frozen:    borrowed weights
-    represent: (frozen, batch) -> {name: array}   traced; what the borrowed weights say of a study, computed once and kept
-    conclude:  (params, frozen, data) -> {name: list of numbers}   what borrowers need to know, stored as statistics.json
+    represent: (frozen, batch) -> {name: array}   traced; what borrowed weights say of a study, computed once and kept
+    conclude:  (params, frozen, data) -> {name: list}   what borrowers need to know, stored as statistics.json
     """
 
     name: str

@@ -17,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.utils import figure_to_image
 from tqdm import tqdm
 
+from medfuse_jax.data.files import whole_file
 from medfuse_jax.errors import MedFuseError
 
 PLAIN_EVERY_S = 10.0        # between progress lines where there is no terminal
@@ -55,6 +56,23 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def write_statistics(folder: Path, told: Mapping[str, Any]) -> None:
+    """What a stage concludes: arrays in statistics.npz, the rest in statistics.json."""
+    arrays = {name: value for name, value in told.items() if isinstance(value, np.ndarray)}
+    with whole_file(folder / "statistics.npz") as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+    write_json(folder / "statistics.json", {name: value for name, value in told.items() if name not in arrays})
+
+
+def read_statistics(folder: Path) -> dict[str, Any]:
+    """The inverse of `write_statistics`; empty where nothing was concluded."""
+    told = read_json(folder / "statistics.json")
+    if (folder / "statistics.npz").exists():
+        with np.load(folder / "statistics.npz") as arrays:
+            told |= dict(arrays)
+    return told
 
 
 def cut(path: Path, step: int) -> None:

@@ -151,10 +151,17 @@ class Run:
                                           (sharding.distribute(batch, self.mesh) for batch in
                                            level(self.data.valid(self.config.batch))))
             for probe in self.stage.probes.values():
-                values |= probe(params, self.frozen, self.data)
+                values |= self.asked(probe, params)
             self.judged = (step, values)
             self.paused(asked)
         return self.judged[1]
+
+    def asked(self, judge: Any, params: Params) -> dict[str, Any]:
+        """What a judge on the host says. Of several processes each asks it by itself: of all examples, without the mesh."""
+        if jax.process_count() == 1:
+            return judge(params, self.frozen, self.data)
+        with jax.set_mesh(None):
+            return judge(sharding.fetch(params), sharding.fetch(self.frozen), self.data.whole())
 
     def paused(self, asked: float) -> None:
         """Leave the time since `asked` out of the rate of training."""
@@ -188,9 +195,9 @@ class Run:
         self.save(done, state)
         self.kept.finish()
         if self.stage.conclude is not None:
-            told = self.stage.conclude(params, self.frozen, self.data)
+            told = self.asked(self.stage.conclude, params)
             if sharding.chief():
-                write_json(self.folder / "statistics.json", told)
+                write_statistics(self.folder, told)
         final = self.judge(params)
         lent = sharding.fetch(params)
         if sharding.chief():
