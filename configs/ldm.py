@@ -11,7 +11,7 @@ from medfuse_jax.config import apply, base
 PRESETS = {
     "tiny": dict(steps=4, batch=4, log_every=1, evaluate_every=4, checkpoint_every=2,
                  model=dict(width=32, depth=1, heads=2), sampler=dict(steps=2)),
-    "local": dict(steps=420, batch=12, log_every=20, evaluate_every=420, checkpoint_every=140),
+    "local": dict(steps=480, batch=12, log_every=20, evaluate_every=480, checkpoint_every=160),
     "gpu": dict(steps=40000, batch=64, log_every=100, evaluate_every=5000, checkpoint_every=2500, dtype="bfloat16",
                 model=dict(width=512, depth=12, heads=8), optimizer=dict(rate=3e-4, warmup=1000, ema=0.9995)),
     "pod": dict(steps=100000, batch=256, log_every=100, evaluate_every=10000, checkpoint_every=5000, dtype="bfloat16",
@@ -23,7 +23,11 @@ PRESETS = {
 def get_config(preset: str = "auto"):
     config = base("ldm", borrow=("autoencoder", "alignment"))
     config.model = dict(width=160, depth=3, heads=2, patch=2)
-    config.process = dict(prediction="flow", levels="logit_normal")        # flow | v | eps
+    config.process = dict(
+        prediction="flow",            # flow | v | eps
+        levels="logit_normal",        # logit_normal | uniform
+        shift=3.0,                    # more levels near the noise, where text and image decide
+    )
     config.condition = dict(
         forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained
         masked=0.25,                              # share of the shown images that are the scan itself with a hole

@@ -32,7 +32,7 @@ IMAGE_WEIGHT = flags.DEFINE_float("image_weight", None, "how much the image coun
 INTERACTION_WEIGHT = flags.DEFINE_float(
     "interaction_weight", None, "how much their interaction counts (square root of the product)")
 NUMBER = flags.DEFINE_integer("number", 1, "how many samples")
-STEPS = flags.DEFINE_integer("steps", None, "sampling steps (as the model's config says)")
+STEPS = flags.DEFINE_integer("steps", None, "sampling steps (as the config says)")
 SEED = flags.DEFINE_integer("seed", 0, "sample i of a seed is always the same", lower_bound=0)
 SHARES = flags.DEFINE_bool("shares", False, "measure the shares of text and image (needs an image to say anything)")
 CHECK = flags.DEFINE_bool("check", False, "only read the prompt and print what is understood")

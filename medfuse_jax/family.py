@@ -125,7 +125,7 @@ def prepared(config: ConfigDict, workdir: Path) -> Path:
                                "choose another --workdir")
         return folder
     logging.info("preparing %s at %g mm in %s", source, data.spacing, folder)
-    return prepare.prepare(source, folder, data.spacing, jobs=data.jobs or 1)
+    return prepare.prepare(source, folder, data.spacing, jobs=data.jobs)
 
 
 def words(config: ConfigDict, folder: Path) -> Any:

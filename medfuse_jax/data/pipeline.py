@@ -6,7 +6,7 @@ rows are permutation(seed, epoch)[k * batch ...] and every random choice comes f
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,7 +19,6 @@ from medfuse_jax.data.findings import Findings, Statement
 from medfuse_jax.errors import MedFuseError
 
 LANGUAGES = {"en": ("en",), "fr": ("fr",), "both": ("en", "fr")}
-Reader = Mapping[str, np.ndarray]
 
 
 @runtime_checkable

@@ -27,13 +27,18 @@ def schedule(tau: Float[Array, "..."], prediction: Prediction) -> tuple[Array, A
     return jnp.cos(0.5 * math.pi * tau), jnp.sin(0.5 * math.pi * tau)
 
 
-def levels(key: Key[Array, ""], count: int, kind: str = "logit_normal") -> PerExample:
-    """Noise levels of a batch, stratified: one draw in each of `count` equal parts, so that few rows see all levels."""
+def shifted(tau: Float[Array, "..."], shift: float) -> Float[Array, "..."]:
+    """Noise levels moved towards the noise by a shift above 1 (Esser 2024): what a sentence decides, many voxels share."""
+    return shift * tau / (1 + (shift - 1) * tau)
+
+
+def levels(key: Key[Array, ""], count: int, kind: str = "logit_normal", shift: float = 1.0) -> PerExample:
+    """Noise levels of a batch, stratified: one in each of `count` equal parts, so that a small batch sees all levels."""
     uniform = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
     uniform = jax.random.permutation(jax.random.fold_in(key, 1), uniform)
     if kind == "logit_normal":                      # Esser 2024
         uniform = jax.nn.sigmoid(jax.scipy.stats.norm.ppf(jnp.clip(uniform, 1e-4, 1 - 1e-4)))
-    return jnp.clip(uniform, 1e-3, LARGEST_LEVEL)
+    return jnp.clip(shifted(uniform, shift), 1e-3, LARGEST_LEVEL)
 
 
 def noised(data: Latent, noise: Latent, tau: PerExample, prediction: Prediction) -> Latent:

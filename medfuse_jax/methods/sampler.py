@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from medfuse_jax.axes import Array, Latent
-from medfuse_jax.methods.diffusion import LARGEST_LEVEL
+from medfuse_jax.methods.diffusion import LARGEST_LEVEL, shifted
 
 Name = Literal["euler", "heun"]
 Field = Callable[[Latent, Float[Array, ""]], tuple[Latent, Any]]       # (x, tau) -> velocity, anything to keep
@@ -17,7 +17,7 @@ Field = Callable[[Latent, Float[Array, ""]], tuple[Latent, Any]]       # (x, tau
 def times(steps: int, shift: float = 1.0) -> Float[Array, "t"]:
     """`steps` + 1 noise levels from noise to data; a shift above 1 spends more steps near the noise (Esser 2024)."""
     tau = jnp.linspace(1.0, 0.0, steps + 1)
-    return jnp.minimum(shift * tau / (1 + (shift - 1) * tau), LARGEST_LEVEL)
+    return jnp.minimum(shifted(tau, shift), LARGEST_LEVEL)
 
 
 def integrate(field: Field, x: Latent, levels: Float[Array, "t"], name: Name = "heun") -> tuple[Latent, Any]:

@@ -14,7 +14,7 @@ from medfuse_jax.models.place import constrain
 CERTAIN = -6.0          # log variance of the latent at the start
 RARE = -4.0             # lesion logit at the start: about one voxel in fifty of a brain
 SPREAD = 4.0            # tissues differ by about a quarter of the brain's median
-PASS = 4.0              # what the low-pass coefficients are divided by, so that a brain's are about one
+PASS = 4.0              # what the low-pass coefficients are divided by, a brain's mean becomes two
 
 
 class Decoded(NamedTuple):

@@ -41,7 +41,9 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Predicts velocity, noise or v of a noised latent. `told` and `shown` (1 or 0 an example) switch text and image.
+    """What is to be added to the best linear guess of velocity, noise or v.
+
+    `told` and `shown` (1 or 0 an example) switch text and image.
 
     A silenced modality leaves no trace: its tokens are masked, its latent and flags are zero.
     """

@@ -98,7 +98,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return {"ssim": float(np.mean(scores)), "slice": np.clip(np.repeat(picture[..., None] / 2.0, 3, axis=-1), 0, 1)}
 
     def conclude(params: Params, frozen: Frozen, data: Any) -> Values:
-        """How the latent is distributed over the training people: what every borrower normalises by; and contrasts seen."""
+        """How the latent is distributed over the training people, which borrowers normalise by; and contrasts seen."""
         encode = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present, method="encode")[0])
         latents, contrasts = [], np.zeros(len(labels.CONTRASTS))
         for batch in data.valid(config.batch, split="train"):
@@ -162,10 +162,10 @@ def dice(truth: jax.Array, said: jax.Array) -> jax.Array:
 
 
 def whitening(latents: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean and deviation of each feature at each place (z y x f), and what then makes the features of a place uncorrelated.
+    """Mean and deviation of each feature at each place (z y x f), and what then makes a place's features uncorrelated.
 
-    The mean is the average brain, so that a generator starts from it; deviations below a tenth of the feature's usual one
-    (outside the head) are raised to it. whiten, colour: f x f, inverse to each other (ZCA, Bell & Sejnowski 1997).
+    The mean is the average brain, so that a generator starts from it; deviations below a tenth of the feature's usual
+    one (outside the head) are raised to it. whiten, colour: f x f, inverse to each other (ZCA, Bell & Sejnowski 1997).
     """
     mean = latents.mean(axis=0, dtype=np.float64)
     deviation = latents.std(axis=0, dtype=np.float64)

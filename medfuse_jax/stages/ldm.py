@@ -20,7 +20,7 @@ from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Val
 
 READS = ("latent", "reference", "text")
 
-# What a trained model must obey, asked at the end of training with the same seeds for both prompts.
+# What a trained model must obey, asked of the same seeds with both prompts.
 CONTRASTED = (
     ("lesion_volume_ml", "heavy lesion load", "no lesions"),
     ("thalamus_ml", "severe thalamic atrophy", "no thalamic atrophy"),
@@ -77,7 +77,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
                shown: jax.Array) -> jax.Array:
         at, drawn = jax.random.split(key)
         latent = batch["latent"]
-        tau = diffusion.levels(at, len(latent), config.process.levels)
+        tau = diffusion.levels(at, len(latent), config.process.levels, config.process.shift)
         noise = jax.random.normal(drawn, latent.shape)
         said = predict(params, diffusion.noised(latent, noise, tau, prediction), tau, text, image, told, shown)
         return losses.squared(said, diffusion.target(latent, noise, tau, prediction))
@@ -195,6 +195,6 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
             predictions = dict(zip(subsets, flows, strict=True))
             return guidance.fuse(predictions, terms), contribution.decided(predictions, terms) if keep else None
 
-        return sampler.integrate(field, noise, sampler.times(steps), name)
+        return sampler.integrate(field, noise, sampler.times(steps, config.process.shift), name)
 
     return draw

@@ -21,7 +21,7 @@ class Stage:
     probes:    name -> (params, frozen, data) -> {name: number | figure | text}   slow judges on the host
     frozen:    borrowed weights
     represent: (frozen, batch) -> {name: array}   traced; what borrowed weights say of a study, computed once and kept
-    conclude:  (params, frozen, data) -> {name: list}   what borrowers need to know, stored as statistics.json
+    conclude:  (params, frozen, data) -> {name: array | list}   what borrowers need to know: statistics.npz, .json
     """
 
     name: str

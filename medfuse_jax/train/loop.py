@@ -157,7 +157,7 @@ class Run:
         return self.judged[1]
 
     def asked(self, judge: Any, params: Params) -> dict[str, Any]:
-        """What a judge on the host says. Of several processes each asks it by itself: of all examples, without the mesh."""
+        """What a judge on the host says. Each of several processes asks alone: of all examples, without the mesh."""
         if jax.process_count() == 1:
             return judge(params, self.frozen, self.data)
         with jax.set_mesh(None):
