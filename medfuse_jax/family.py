@@ -91,7 +91,7 @@ def lent_config(config: ConfigDict, name: str, configs: Path) -> ConfigDict:
 def borrow(folder: Path) -> Borrowed:
     """A finished stage as its borrowers see it."""
     params, config, _ = checkpoint.load_params(folder)
-    return Borrowed(ConfigDict(config), params, read_statistics(folder))
+    return Borrowed(ConfigDict(with_tuples(config)), params, read_statistics(folder))
 
 
 def with_tuples(value: Any) -> Any:

@@ -48,9 +48,10 @@ def test_the_quickstart_runs(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MEDFUSE_PRESET", "tiny")
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")       # one device, as a reader has
-    client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
-    client.execute(env=dict(os.environ))
-    shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs if "data" in output]
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute(env=dict(os.environ))
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [output for cell in code for output in cell.outputs if "data" in output]
     assert sum("image/png" in output.data for output in shown) == 3
     assert any(output.data["text/plain"] == "0.0" for output in shown)
     assert {path.name for path in tmp_path.iterdir()} == {"runs-tiny", "out"}

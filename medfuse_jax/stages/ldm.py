@@ -96,7 +96,8 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         """The same noise and levels judged with each subset of conditions, and with the sentence of another patient."""
         level, show = jax.random.split(key)
         text, image = text_of(frozen, batch), image_of(batch, show, 0.0)
-        other = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), text)
+        # Half a batch away: neighbours are visits of one person.
+        other = jax.tree.map(lambda x: jnp.roll(x, len(x) // 2, axis=0), text)
         one, none = jnp.ones(len(batch["latent"])), jnp.zeros(len(batch["latent"]))
         return {
             "denoise": errors(params, batch, level, text, image, one, one),
@@ -106,35 +107,46 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             "denoise_shuffled_text": errors(params, batch, level, other, image, one, none),
         }
 
-    def obedience(params: Params, frozen: Frozen, data: Any) -> Values:
-        """Opposite sentences from the same seeds, measured on the decoded labels: difference and permutation p."""
-        draw = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep"))
-        decode = jax.jit(decoding(borrowed))
-        count, values = ASKED.get(config.preset, SAMPLES), {}
-        shape = data.represented["latent"].shape[1:]
-        noise = jax.random.normal(jax.random.key(config.seed), (count, *shape))
-        weights = guidance.Weights(config.sampler.text_weight, 0.0).checked()
-        needed = guidance.required(weights.terms())
-        empty = Image(jnp.zeros_like(noise), jnp.zeros((*noise.shape[:4], 1)), jnp.zeros(count), jnp.zeros(count))
-        for measured, much, little in CONTRASTED:
-            found = []
-            for prompt in (much, little):
-                words, mask = data.tokenizer.encode([prompt] * count, data.length)
-                facts = np.stack([tokens.facts(language.parse(prompt).statement)] * count)
-                text = text_of(frozen, dict(words=words, words_mask=mask, facts=facts))
-                latent, _ = draw(params, noise, text, empty, weights, subsets=needed, steps=config.sampler.steps,
-                                 name=config.sampler.name)
-                found.append(measure(decode(frozen["autoencoder"], latent), config.data.spacing, measured))
-            name = measured.removesuffix("_ml")
-            values |= {f"obey_{name}/{much}": float(np.mean(found[0])),
-                       f"obey_{name}/{little}": float(np.mean(found[1])),
-                       f"obey_{name}/difference_ml": float(np.mean(found[0]) - np.mean(found[1])),
-                       f"obey_{name}/permutation_p": interval.permutation_p(*found, seed=config.seed)}
-        return values
-
-    return Stage("ldm", init, loss, evaluate, probes={"obedience": obedience},
+    return Stage("ldm", init, loss, evaluate, probes={"obedience": obedience(config, borrowed)},
                  frozen={"autoencoder": autoencoder.lent(base), "alignment": borrowed["alignment"].params},
                  represent=autoencoder.represent(base))
+
+
+def obedience(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[[Params, Frozen, Any], Values]:
+    """The probe that asks opposite sentences of the same seeds and measures the decoded labels.
+
+    For each pair: both means (ml), their difference and its paired permutation p; a slice of one seed; the sentences.
+    """
+    draw = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep"))
+    read, decode = jax.jit(alignment.reader(borrowed["alignment"])), jax.jit(decoding(borrowed))
+    count = ASKED.get(config.preset, SAMPLES)
+    weights = guidance.Weights(config.sampler.text_weight, 0.0).checked()
+
+    def said(params: Params, frozen: Frozen, data: Any, prompt: str) -> Any:
+        noise = jax.random.normal(jax.random.key(config.seed), (count, *data.represented["latent"].shape[1:]))
+        words, mask = data.tokenizer.encode([prompt] * count, data.length)
+        facts = np.stack([tokens.facts(language.parse(prompt).statement)] * count)
+        empty = Image(jnp.zeros_like(noise), jnp.zeros((*noise.shape[:4], 1)), jnp.zeros(count), jnp.zeros(count))
+        latent, _ = draw(params, noise, read(frozen["alignment"], words, mask, facts), empty, weights,
+                         subsets=guidance.required(weights.terms()), steps=config.sampler.steps,
+                         name=config.sampler.name)
+        return decode(frozen["autoencoder"], latent)
+
+    def probe(params: Params, frozen: Frozen, data: Any) -> Values:
+        values: dict[str, Any] = {}
+        for measured, much, little in CONTRASTED:
+            more, less = (said(params, frozen, data, prompt) for prompt in (much, little))
+            high, low = (measure(decoded, config.data.spacing, measured) for decoded in (more, less))
+            middle = more.volume.shape[1] // 2
+            pair = np.concatenate([np.asarray(one.volume[0, middle, ::-1, :, 0]) for one in (more, less)], axis=1)
+            name = f"obey_{measured.removesuffix('_ml')}"
+            values |= {f"{name}/{much}": float(np.mean(high)), f"{name}/{little}": float(np.mean(low)),
+                       f"{name}/difference_ml": float(np.mean(high) - np.mean(low)),
+                       f"{name}/permutation_p": interval.permutation_p(high, low, paired=True, seed=config.seed),
+                       f"{name}/slice": np.clip(pair / 2.0, 0.0, 1.0), f"{name}/prompts": f"{much} | {little}"}
+        return values
+
+    return probe
 
 
 def measure(decoded: Any, spacing: float, what: str) -> np.ndarray:

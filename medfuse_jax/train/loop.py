@@ -19,7 +19,7 @@ from medfuse_jax.stages.stage import Frozen, Params, Stage
 from medfuse_jax.train import sharding, signals
 from medfuse_jax.train.checkpoint import Checkpoints, latest, load_params
 from medfuse_jax.train.identity import identity
-from medfuse_jax.train.log import Journal, Progress, read_json, shown, write_json
+from medfuse_jax.train.log import Journal, Progress, read_json, shown, write_json, write_statistics
 from medfuse_jax.train.state import State, averaged, create, evaluate_step, train_step
 
 PATIENCE = 20        # updates skipped in a row before the run is given up
