@@ -53,3 +53,18 @@ def test_infonce_does_not_push_away_a_sentence_that_means_the_same():
 def test_siglip_of_zero_logits_is_log_two_a_pair():
     zero = jnp.zeros((5, 4))
     np.testing.assert_allclose(losses.siglip(zero, zero, jnp.array(1.0), jnp.array(0.0)), 5 * np.log(2), rtol=1e-6)
+
+
+def test_emphasis_does_not_move_the_best_probability():
+    """A fifth of equal voxels are lesions: the entropy is least where the logit says one fifth."""
+    fraction, one = jnp.zeros((1, 5, 5, 5)).at[:, 0].set(1.0), jnp.ones((1, 5, 5, 5))
+
+    def entropy(logit, emphasis):
+        said = jnp.full(fraction.shape, logit)
+        overlap = losses.lesion(said, fraction, 1e-12 * one)         # next to no weight: Dice alone
+        return float((losses.lesion(said, fraction, one, emphasis) - overlap)[0])
+
+    logits = np.arange(-3.0, 0.5, 0.05)
+    for emphasis in (0.0, 6.0):
+        best = logits[np.argmin([entropy(logit, emphasis) for logit in logits])]
+        assert abs(best - np.log(0.25)) < 0.06

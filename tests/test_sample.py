@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import shutil
 import sys
 
 import jax
@@ -187,12 +188,23 @@ def test_a_sample_says_that_it_is_synthetic(plain, tmp_path):
 # The command, in this process
 
 @pytest.fixture
-def sample(root, monkeypatch, capsys, tmp_path):
-    """Run launch/sample.py with some arguments: (exit code, stdout, stderr). Its flags are gone afterwards."""
-    before, path = set(flags.FLAGS), root / "launch/sample.py"
+def sample(launched):
+    return launched("sample")
+
+
+@pytest.fixture
+def launched(root, monkeypatch, capsys, tmp_path):
+    """launched(name)(*arguments) runs launch/NAME.py: (exit code, stdout, stderr). Its flags are gone afterwards."""
+    before = set(flags.FLAGS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "speak", lambda: None)
-    spec = importlib.util.spec_from_file_location("launch_sample", path)
+    yield lambda name: loaded(root / f"launch/{name}.py", monkeypatch, capsys)
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+def loaded(path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location(f"launch_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -201,9 +213,7 @@ def sample(root, monkeypatch, capsys, tmp_path):
         with flagsaver.flagsaver(), pytest.raises(SystemExit) as left:
             command.run(module.main)
         return left.value.code or 0, *capsys.readouterr()
-    yield run
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
+    return run
 
 
 def test_check_reads_a_prompt_without_any_model(sample, tmp_path):
@@ -241,3 +251,14 @@ def test_a_mistake_is_one_line_and_code_2(sample, family, visit, tmp_path, argum
     code, out, error = sample(f"--prompt={PROMPT}", f"--workdir={family}", *arguments)
     assert (code, out, error.count("\n")) == (2, "", 1) and error.startswith("error: ") and told in error
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_a_finished_family_shows_two_brains_once_and_says_what_comes_next(launched, family, root, tmp_path):
+    runs, train = shutil.copytree(family, tmp_path / "runs"), launched("train")
+    asked = (f"--config={root / 'configs/ldm.py'}:tiny", "--workdir=runs", "--config.mesh.data=1")
+    code, out, _ = train(*asked)
+    places = [runs / f"ldm/samples/{name}/sample.json" for name in ("control", "heavy")]
+    told, written = [json.loads(place.read_text()) for place in places], [place.stat().st_mtime_ns for place in places]
+    assert code == 0 and told[0]["commanded"]["phenotype"] == "control" and told[1]["commanded"]["phenotype"] == "SPMS"
+    assert "python launch/sample.py --workdir=runs --prompt=" in out and "tensorboard --logdir=runs" in out
+    assert train(*asked)[0] == 0 and [place.stat().st_mtime_ns for place in places] == written

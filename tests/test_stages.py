@@ -166,6 +166,7 @@ def test_a_hole_is_a_box():
     assert all(np.abs(np.diff(side, prepend=0, append=0)).sum(axis=1).max() <= 2 for side in sides)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(built, root, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

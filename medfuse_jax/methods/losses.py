@@ -41,9 +41,15 @@ def cross_entropy(logits: LabelLogits, structures: Structures, weight: Float[Arr
     return mean(jax.nn.logsumexp(logits, axis=-1) - jnp.sum(jnp.where(own, logits, 0.0), axis=-1), weight)
 
 
-def lesion(logit: Float[Array, "b d h w"], fraction: Lesion, weight: Float[Array, "b d h w"]) -> PerExample:
-    """Binary cross-entropy against the lesion fraction plus soft Dice (Milletari 2016): rare voxels count."""
-    entropy = jax.nn.softplus(logit) - fraction * logit
+def lesion(logit: Float[Array, "b d h w"], fraction: Lesion, weight: Float[Array, "b d h w"],
+           emphasis: float = 0.0) -> PerExample:
+    """Binary cross-entropy against the lesion fraction plus soft Dice (Milletari 2016).
+
+    A lesion voxel counts 1 + emphasis times. Inside the entropy the logit is raised by the same odds, so that without
+    them it stays a probability (logit adjustment, Menon 2021) and volumes are not inflated.
+    """
+    raised = logit + jnp.log1p(emphasis)
+    entropy = (1.0 + emphasis * fraction) * (jax.nn.softplus(raised) - fraction * raised)
     probability = jax.nn.sigmoid(logit) * (weight > 0)
     axes = (1, 2, 3)
     overlap = 2 * jnp.sum(probability * fraction, axis=axes) + 1.0

@@ -56,9 +56,9 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             absolute=losses.mean(jnp.abs(said.volume - volume), weight),
             squared=losses.mean(jnp.square(said.volume - volume), weight),
             gradient=losses.gradient(said.volume, volume, weight),
-            structures=batch["structures_known"] * losses.cross_entropy(said.structures, named, balance[named]),
-            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion,
-                                                           0.05 + brain * (1.0 + weights.lesion * lesion)),
+            structures=batch["structures_known"] * losses.cross_entropy(said.structures + jnp.log(balance),
+                                                                        named, balance[named]),
+            lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion, 0.05 + brain, weights.lesion),
             divergence=losses.divergence(average, log_variance),
         )
         total = (each["absolute"] + 2.0 * each["squared"] + weights.gradient * each["gradient"]
@@ -113,7 +113,11 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
 
 
 def rarity() -> np.ndarray:
-    """Weight of each class in the structures' loss: inverse root of its usual volume, mean 1 over a head's voxels."""
+    """Weight of each class in the structures' loss: inverse root of its usual volume, mean 1 over a head's voxels.
+
+    Its logarithm is added to the logits in the loss, so that the logits themselves stay probabilities (Menon 2021) and
+    small structures are learned early without being drawn too large.
+    """
     usual = {"background": 7200.0, "csf": 300.0, "cerebral_cortex": 226.0, "cerebral_white_matter": 218.0,
              "cerebellum_cortex": 48.0, "cerebellum_white_matter": 15.0, "brainstem": 22.0, "lateral_ventricle": 15.0,
              "thalamus": 7.0, "putamen": 5.0, "caudate": 3.6, "hippocampus": 3.8}      # ml of one side; others 2 ml
