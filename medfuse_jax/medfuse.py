@@ -66,9 +66,9 @@ class MedFuse:
         """`number` studies for a sentence, and for a reference image when there is one.
 
         image: a NIfTI file named after its contrast (..._FLAIR.nii.gz), or {contrast: file}, such as an earlier visit.
-        mask: with an image, only what lies inside may change. Weights 0 silence a modality; None: as the model's
-        config says. Study number i of a seed is the same whatever `number` is. shares=True: how much text and image
-        each decided (all four subsets are evaluated).
+        mask: with an image, only what lies inside may change. A text or image weight of 0 silences that modality and,
+        unless interaction_weight says otherwise, their interaction; None: as the model's config says. The noise of
+        study i of a seed is the same whatever `number` is. shares=True: how much text and image each decided.
         """
         config = self.stage("ldm").config
         reading = language.parse(prompt)
@@ -203,7 +203,8 @@ class MedFuse:
 
     def back(self, volumes: dict[str, np.ndarray], structures: np.ndarray, lesions: np.ndarray, findings: Any,
              record: dict[str, Any], reference: Reference) -> Sample:
-        """Volumes and labels on the reference scan's own grid and intensities; outside the mask its own voxels."""
+        """Volumes and labels on the reference scan's own grid and intensities; outside the mask the
+        scan's own voxels, in each contrast that was given on this grid."""
         first, placed = next(iter(reference.scans.values())), reference.placed
         own = {}
         for name, volume in volumes.items():

@@ -28,12 +28,12 @@ def schedule(tau: Float[Array, "..."], prediction: Prediction) -> tuple[Array, A
 
 
 def shifted(tau: Float[Array, "..."], shift: float) -> Float[Array, "..."]:
-    """Noise levels moved towards the noise by a shift above 1 (Esser 2024): what a sentence decides, many voxels share."""
+    """Noise levels moved towards the noise by a shift above 1 (Esser 2024), where many voxels decide together."""
     return shift * tau / (1 + (shift - 1) * tau)
 
 
 def levels(key: Key[Array, ""], count: int, kind: str = "logit_normal", shift: float = 1.0) -> PerExample:
-    """Noise levels of a batch, stratified: one in each of `count` equal parts, so that a small batch sees all levels."""
+    """Noise levels of a batch, one in each of `count` equal parts, so that a small batch sees all levels."""
     uniform = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
     uniform = jax.random.permutation(jax.random.fold_in(key, 1), uniform)
     if kind == "logit_normal":                      # Esser 2024
