@@ -50,7 +50,7 @@ def show(workdir: Path, folder: Path) -> None:
 
     from medfuse_jax import MedFuse
     wanted = {name: folder / "samples" / name for name in PROMPTS}
-    if all((place / "sample.json").exists() for place in wanted.values()):
+    if all(newer(place / "sample.json", folder / "summary.json") for place in wanted.values()):
         return
     model = MedFuse.load(workdir)
     for name, place in wanted.items():
@@ -59,6 +59,11 @@ def show(workdir: Path, folder: Path) -> None:
         logging.info("%s: %d lesions, %.1f ml, thalamus %+.0f %% of expected: %s", name, sample.findings.lesion_count,
                      sample.findings.lesion_volume_ml, sample.findings.deviation_percent.get("thalamus", float("nan")),
                      place / "preview.png")
+
+
+def newer(made: Path, than: Path) -> bool:
+    """Whether a sample was made after the stage was finished."""
+    return made.exists() and made.stat().st_mtime >= than.stat().st_mtime
 
 
 def following(stage: str, workdir: Path) -> str:

@@ -10,6 +10,19 @@ from medfuse_jax.errors import MedFuseError
 
 PRESETS = ("tiny", "local", "gpu", "pod")
 
+# Fields that take a word, and the least value of those that take a number: a mistake is told before anything is built.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "dtype": ("float32", "bfloat16"), "data.language": ("en", "fr", "both"), "optimizer.decay": ("cosine", "constant"),
+    "process.prediction": ("flow", "v", "eps"), "process.levels": ("logit_normal", "uniform"),
+    "sampler.name": ("euler", "heun"), "loss.kind": ("infonce", "siglip"),
+}
+LEAST: dict[str, float] = {
+    "steps": 1, "batch": 1, "seed": 0, "log_every": 0, "evaluate_every": 0, "checkpoint_every": 0, "mesh.space": 1,
+    "data.spacing": 0.5, "data.subjects": 1, "data.visits": 1, "data.seed": 0, "data.jobs": 0,
+    "optimizer.rate": 0, "optimizer.warmup": 0, "optimizer.weight_decay": 0, "optimizer.clip": 0, "optimizer.ema": 0,
+    "optimizer.accumulate": 1, "sampler.steps": 1, "process.shift": 0.01,
+}
+
 # What a preset means for the data is the same for all stages: one family, one grid, one cohort.
 GRIDS: dict[str, dict[str, Any]] = {
     "tiny": dict(spacing=8.0, subjects=8, visits=2),

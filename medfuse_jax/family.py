@@ -19,7 +19,8 @@ from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages import alignment, autoencoder, ldm
 from medfuse_jax.stages.stage import Borrowed, Stage
 from medfuse_jax.train import checkpoint, loop, sharding
-from medfuse_jax.train.identity import same_config
+from medfuse_jax.train.digest import digests_on_host
+from medfuse_jax.train.identity import same_config, twelve
 from medfuse_jax.train.log import read_statistics
 
 STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
@@ -47,6 +48,8 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
         same_grid(config, borrowed[name], place)
     if finished(folder, config.steps):
         same_config(folder, config)
+        if borrowed:
+            same_weights(folder, borrow(folder), borrowed)
         logging.info("%s: finished before (%s)", config.stage, folder / "summary.json")
         return folder
     cohort = Cohort(prepared(config, workdir))
@@ -90,8 +93,9 @@ def lent_config(config: ConfigDict, name: str, configs: Path) -> ConfigDict:
 
 def borrow(folder: Path) -> Borrowed:
     """A finished stage as its borrowers see it."""
-    params, config, _ = checkpoint.load_params(folder)
-    return Borrowed(ConfigDict(with_tuples(config)), params, read_statistics(folder))
+    params, config, meta = checkpoint.load_params(folder)
+    origin = {"step": meta["step"], "config_hash": meta["config_hash"], "borrowed": meta["identity"]["frozen"]}
+    return Borrowed(ConfigDict(with_tuples(config)), params, read_statistics(folder), origin)
 
 
 def with_tuples(value: Any) -> Any:
@@ -160,10 +164,29 @@ def represent(stage: Stage, cohort: Cohort, name: str, batch: int = 4) -> dict[s
 
 
 def load(workdir: str | Path) -> dict[str, Borrowed]:
-    """Every finished stage of a workdir; MedFuseError when there is none."""
+    """Every finished stage of a workdir and what it borrows from elsewhere; MedFuseError when there is none.
+
+    A stage that was trained on other weights than those that lie there now is refused: its latents mean something else.
+    """
     workdir = Path(workdir)
-    there = [name for name in STAGES if finished(workdir / name)]
+    there = {name: borrow(workdir / name) for name in STAGES if finished(workdir / name)}
     if not there:
         raise MedFuseError(f"{workdir}: no trained model here: run `python launch/train.py --config=configs/ldm.py "
                            f"--workdir={workdir}`")
-    return {name: borrow(workdir / name) for name in there}
+    own = dict(there)
+    for stage in own.values():
+        for lent, place in stage.config.borrow.items():
+            if place or lent not in there:
+                there[lent] = borrow(Path(place or workdir / lent))
+    for name, stage in own.items():
+        if stage.config.borrow:
+            same_weights(workdir / name, stage, there)
+    return there
+
+
+def same_weights(folder: Path, stage: Borrowed, borrowed: Mapping[str, Borrowed]) -> None:
+    """Refuse a finished stage whose borrowed weights, or their statistics, have changed since."""
+    lent = STAGES[stage.config.stage].build(stage.config, borrowed).frozen
+    if twelve(digests_on_host(lent)) != stage.origin["borrowed"]:
+        raise MedFuseError(f"{folder}: trained on another {' or '.join(stage.config.borrow)} than is there now: "
+                           "train it again in another --workdir, or restore what it borrowed")

@@ -1,8 +1,6 @@
 """The public face: a trained family, asked in plain calls."""
 
-import hashlib
 import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -226,13 +224,12 @@ class MedFuse:
     def record(self, prompt: str, reading: Reading, weights: guidance.Weights, seed: int, steps: int, number: int,
                reference: Reference | None) -> dict[str, Any]:
         """Where a sample comes from: sample.json without what is measured."""
-        config = self.stage("ldm").config
-        settings = json.dumps(config.to_dict(), sort_keys=True).encode()
+        config, origin = self.stage("ldm").config, self.stage("ldm").origin
         return {
             "synthetic": True, "prompt": prompt, "language": reading.language, "weights": weights._asdict(),
             "seed": seed, "number": number, "steps": steps, "sampler": config.sampler.name,
             "checkpoint": str(self.workdir / "ldm"),
-            "config_hash": hashlib.sha256(settings).hexdigest()[:12], "preset": config.preset,
+            "config_hash": origin["config_hash"], "step": origin["step"], "preset": config.preset,
             "spacing_mm": config.data.spacing,
             "package_versions": {name: importlib.metadata.version(name) for name in PACKAGES},
             "commanded": reading.statement.to_json(), "ignored": reading.ignored,
@@ -258,8 +255,9 @@ def contrast_of(path: str | Path) -> str:
 
 def summed(kept: Mapping[str, jax.Array], place: int) -> dict[str, Any]:
     """Shares of text and image of one sample: per step, and their mean; how far from 1 their sum is at most."""
-    steps = {name: np.asarray(kept[name])[:, place].tolist() for name in ("text", "image", "interaction")}
-    total = np.array(steps["text"]) + np.array(steps["image"])
-    return {"text": float(np.mean(steps["text"])), "image": float(np.mean(steps["image"])),
-            "interaction": float(np.mean(steps["interaction"])), "per_step": steps,
-            "sum_error": float(np.abs(total - 1).max())}
+    steps = {name: np.asarray(kept[name])[:, place] for name in ("text", "image", "interaction")}
+    if not any(values.any() for values in steps.values()):
+        return {"text": None, "image": None, "interaction": None, "reason": "both weights are 0: nothing was decided"}
+    error = float(np.abs(steps["text"] + steps["image"] - 1).max())
+    return {**{name: float(values.mean()) for name, values in steps.items()},
+            "per_step": {name: values.tolist() for name, values in steps.items()}, "sum_error": error}

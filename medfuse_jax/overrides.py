@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from medfuse_jax.config import CHOICES, LEAST
 from medfuse_jax.errors import MedFuseError
 
 
@@ -58,6 +59,11 @@ def change(config: ConfigDict, assignments: Iterable[str], origin: str) -> Confi
         if not equals:
             raise MedFuseError(f"{name} needs a value: --config.{name}=VALUE")
         _set(config, name, _read(name, text, fields[name]))
+    for name, value in _fields(config):
+        if name in CHOICES and value not in CHOICES[name]:
+            raise MedFuseError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
+        if name in LEAST and value < LEAST[name]:
+            raise MedFuseError(f"{name} is at least {LEAST[name]}, not {value}")
     return config.lock()
 
 

@@ -70,8 +70,9 @@ def infonce(image: Embedding, text: Embedding, scale: Float[Array, ""],
     return 0.5 * (jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(logits, axis=0)) - own
 
 
-def siglip(image: Embedding, text: Embedding, scale: Float[Array, ""], offset: Float[Array, ""]) -> PerExample:
-    """Pairwise sigmoid loss (SigLIP, Zhai 2023): each pair is a yes or a no by itself."""
+def siglip(image: Embedding, text: Embedding, scale: Float[Array, ""], offset: Float[Array, ""],
+           same: Bool[Array, "b b"] | None = None) -> PerExample:
+    """Pairwise sigmoid loss (SigLIP, Zhai 2023): each pair is a yes or a no by itself; so are pairs in `same`."""
     logits = scale * image @ text.T + offset
-    sign = 2.0 * jnp.eye(len(logits)) - 1.0
-    return jnp.sum(jax.nn.softplus(-sign * logits), axis=1)
+    match = jnp.eye(len(logits), dtype=bool) if same is None else same | jnp.eye(len(logits), dtype=bool)
+    return jnp.sum(jax.nn.softplus(jnp.where(match, -logits, logits)), axis=1)

@@ -29,6 +29,7 @@ class ImageTower(nn.Module):
     depth: int
     heads: int
     patch: int = 2
+    remat: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -38,8 +39,9 @@ class ImageTower(nn.Module):
         x = nn.Dense(self.width, dtype=self.dtype, name="cube")(cubes.reshape(len(latent), -1, cubes.shape[-1]))
         code = waves(places(grid).reshape(-1, 3), self.width)
         x = x + nn.Dense(self.width, dtype=self.dtype, name="place")(code.astype(self.dtype))
-        for _ in range(self.depth):
-            x = Layer(self.heads, self.dtype)(x)
+        layer = nn.remat(Layer) if self.remat else Layer       # named, so that the parameters are called the same
+        for number in range(self.depth):
+            x = layer(self.heads, self.dtype, name=f"layer_{number}")(x)
         return Norm(dtype=self.dtype)(x)
 
 
@@ -55,12 +57,13 @@ class Alignment(nn.Module):
     image_depth: int = 2
     embedding: int = 64
     patch: int = 2
+    remat: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
         self.text = TextTower(self.vocabulary, self.length, self.facts, self.width, self.text_depth, self.heads,
-                              self.dtype)
-        self.image = ImageTower(self.width, self.image_depth, self.heads, self.patch, self.dtype)
+                              self.remat, self.dtype)
+        self.image = ImageTower(self.width, self.image_depth, self.heads, self.patch, self.remat, self.dtype)
         self.text_out = nn.Dense(self.embedding, use_bias=False)
         self.image_out = nn.Dense(self.embedding, use_bias=False)
         self.log_scale = self.param("log_scale_bias", nn.initializers.zeros, ())

@@ -41,23 +41,25 @@ class Autoencoder(nn.Module):
     widths: tuple[int, ...] = (16, 48)
     encoder_blocks: tuple[int, ...] = (0, 2)
     decoder_blocks: tuple[int, ...] = (1, 2)
+    remat: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
         half, quarter = self.widths
+        block = nn.remat(Residual) if self.remat else Residual
         self.read = nn.Dense(half, dtype=self.dtype)
-        self.encoder_half = [Residual(half, self.dtype) for _ in range(self.encoder_blocks[0])]
+        self.encoder_half = [block(half, self.dtype) for _ in range(self.encoder_blocks[0])]
         self.reduce = nn.Dense(quarter, dtype=self.dtype)
-        self.encoder_quarter = [Residual(quarter, self.dtype) for _ in range(self.encoder_blocks[1])]
+        self.encoder_quarter = [block(quarter, self.dtype) for _ in range(self.encoder_blocks[1])]
         self.encoder_norm = GroupNorm()
         self.zero_linear_in = nn.Dense(self.features, use_bias=False, dtype=jnp.float32)
         self.zero_moments = nn.Dense(2 * self.features, dtype=jnp.float32)
         self.zero_linear_out = nn.Dense(64 * self.contrasts, use_bias=False, dtype=jnp.float32)
         self.enlarge = nn.Dense(quarter, dtype=self.dtype)
         self.position = nn.Dense(quarter, dtype=self.dtype)
-        self.decoder_quarter = [Residual(quarter, self.dtype) for _ in range(self.decoder_blocks[1])]
+        self.decoder_quarter = [block(quarter, self.dtype) for _ in range(self.decoder_blocks[1])]
         self.expand = nn.Dense(8 * half, dtype=self.dtype)
-        self.decoder_half = [Residual(half, self.dtype) for _ in range(self.decoder_blocks[0])]
+        self.decoder_half = [block(half, self.dtype) for _ in range(self.decoder_blocks[0])]
         self.decoder_norm = GroupNorm()
         self.zero_contrast_head = nn.Dense(8 * self.contrasts, dtype=jnp.float32)
         self.look = nn.Dense(2 * half, dtype=self.dtype)

@@ -5,7 +5,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 # Letters of the alphabet that are spread; every other axis is kept whole on a device.
-SPREAD = {"b": "data", "d": "space", "z": "space"}
+SPREAD = {"b": "data", "d": "space", "z": "space", "r": "space"}      # r: tokens of a latent, depth first
 
 
 def constrain(x: jax.Array, axes: str) -> jax.Array:

@@ -31,6 +31,7 @@ class TextTower(nn.Module):
     width: int
     depth: int
     heads: int
+    remat: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -47,7 +48,8 @@ class TextTower(nn.Module):
         first = jnp.zeros((b, 1), jnp.int32)
         x = jnp.concatenate([nn.Embed(1, self.width, name="pool")(first), x], axis=1).astype(self.dtype)
         mask = jnp.concatenate([jnp.ones((b, 1), bool), mask], axis=1)
-        for _ in range(self.depth):
-            x = Layer(self.heads, self.dtype)(x, mask)
+        layer = nn.remat(Layer) if self.remat else Layer       # named, so that the parameters are called the same
+        for number in range(self.depth):
+            x = layer(self.heads, self.dtype, name=f"layer_{number}")(x, mask)
         x = Norm(dtype=self.dtype)(x)
         return Text(x * mask[..., None], mask, x[:, 0], facts)

@@ -9,6 +9,7 @@ import numpy as np
 
 from medfuse_jax.axes import Facts, WordMask, Words
 from medfuse_jax.data import tokens
+from medfuse_jax.errors import MedFuseError
 from medfuse_jax.methods import losses
 from medfuse_jax.metrics import retrieval
 from medfuse_jax.models.alignment import Aligned, Alignment
@@ -23,11 +24,14 @@ READS = ("latent", "text")
 def network(config: Any) -> Alignment:
     """The two towers of a config."""
     return Alignment(config.text.vocabulary, config.text.length, len(tokens.FACTS) if config.text.facts else 0,
-                     dtype=jnp.dtype(config.dtype), **config.model)
+                     remat=config.remat, dtype=jnp.dtype(config.dtype), **config.model)
 
 
 def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
     """The alignment's stage on a borrowed autoencoder."""
+    if config.optimizer.accumulate > 1:
+        raise MedFuseError("optimizer.accumulate must be 1: a contrastive loss needs its whole batch at once; "
+                           "set batch to what fits")
     model, base = network(config), borrowed["autoencoder"]
 
     def init(seed: int) -> Params:
@@ -44,7 +48,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         aligned = align(params, batch)
         same = jnp.all(batch["facts"][:, None] == batch["facts"][None], axis=(2, 3))
         if config.loss.kind == "siglip":
-            each = losses.siglip(aligned.image, aligned.text, aligned.scale, aligned.offset)
+            each = losses.siglip(aligned.image, aligned.text, aligned.scale, aligned.offset, same)
         else:
             each = losses.infonce(aligned.image, aligned.text, aligned.scale, same)
         false = jnp.sum(same, axis=1).astype(jnp.float32) - 1.0

@@ -25,7 +25,8 @@ JUDGED = {name: np.array([k for k, structure in enumerate(labels.STRUCTURES) if 
 
 def network(config: Any) -> Autoencoder:
     """The network of a config."""
-    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), dtype=jnp.dtype(config.dtype), **config.model)
+    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), remat=config.remat,
+                       dtype=jnp.dtype(config.dtype), **config.model)
 
 
 def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
@@ -169,13 +170,16 @@ def whitening(latents: np.ndarray) -> dict[str, np.ndarray]:
     """Mean and deviation of each feature at each place (z y x f), and what then makes a place's features uncorrelated.
 
     The mean is the average brain, so that a generator starts from it; deviations below a tenth of the feature's usual
-    one (outside the head) are raised to it. whiten, colour: f x f, inverse to each other (ZCA, Bell & Sejnowski 1997).
+    one (outside the head) are raised to it, and do not count for the rest. whiten, colour: f x f, inverse to each
+    other (ZCA, Bell & Sejnowski 1997).
     """
     mean = latents.mean(axis=0, dtype=np.float64)
     deviation = latents.std(axis=0, dtype=np.float64)
     usual = np.sqrt(np.mean(deviation**2, axis=(0, 1, 2)))
+    inside = np.mean(deviation > 0.1 * usual, axis=-1) > 0.5             # places where most features vary: the head
+    inside = inside if inside.any() else np.ones_like(inside)
     deviation = np.maximum(deviation, 0.1 * usual + 1e-4)
-    spread = ((latents - mean) / deviation).reshape(-1, latents.shape[-1])
+    spread = ((latents - mean) / deviation)[:, inside].reshape(-1, latents.shape[-1])
     values, vectors = np.linalg.eigh(spread.T @ spread / len(spread))
     values = np.maximum(values, 1e-3 * values.max())
     arrays = {"latent_mean": mean, "latent_deviation": deviation, "whiten": vectors / np.sqrt(values) @ vectors.T,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Params = Any            # a plain dict of arrays
@@ -40,3 +41,4 @@ class Borrowed(NamedTuple):
     config: Any             # its resolved config
     params: Params          # averaged weights, host arrays
     statistics: Values      # what its conclude said
+    origin: Values = MappingProxyType({})       # its checkpoint: step, config_hash, digest of what it borrowed

@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,13 @@ def write_statistics(folder: Path, told: Mapping[str, Any]) -> None:
 
 def read_statistics(folder: Path) -> dict[str, Any]:
     """The inverse of `write_statistics`; empty where nothing was concluded."""
-    told = read_json(folder / "statistics.json")
-    if (folder / "statistics.npz").exists():
-        with np.load(folder / "statistics.npz") as arrays:
-            told |= dict(arrays)
+    told, path = read_json(folder / "statistics.json"), folder / "statistics.npz"
+    try:
+        if path.exists():
+            with np.load(path) as arrays:
+                told |= dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise MedFuseError(f"{path} is damaged ({error}): restore it from a copy, or train this stage again") from error
     return told
 
 

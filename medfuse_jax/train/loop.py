@@ -65,7 +65,10 @@ def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command
                 journal.write(done, line)
                 if number := run.told_to_stop(caught, done):
                     run.leave(number, done, state, command)
-            return run.conclude(state)
+            lent = run.conclude(state)
+            if number := sharding.agree(caught.number):        # told to stop while concluding: this stage is whole
+                raise signals.Interrupted(number)
+            return lent
 
 
 def due(done: int, every: int, steps: int) -> bool:
