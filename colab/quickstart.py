@@ -50,24 +50,28 @@ if not SOURCE.is_dir():
 
 # %% [markdown]
 # ## Train
-# `tiny` takes a minute and shows how things go; its brains are blurs on an 8 mm grid. `local` takes about
+# `tiny` takes some minutes and shows how things go; its brains are blurs of 8 mm voxels. `local` takes about
 # ten minutes on two cores and shows brains. `gpu` wants a large accelerator and some hours.
 
 # %%
 import os
 
 PRESET = os.environ.get("MEDFUSE_PRESET", "tiny")        # tiny | local | gpu
+STEPS = os.environ.get("MEDFUSE_STEPS", "600")           # of each stage, under tiny
 RUNS = Path(f"runs-{PRESET}")
 
 # %% [markdown]
-# The autoencoder and the alignment of words and images are trained first, then the diffusion model that
-# borrows them. Run the cell again after a stop: it goes on.
+# The autoencoder comes first, then the alignment of words and images, then the diffusion model that borrows both.
+# Run the cell again after a stop: it goes on.
 
 # %%
 from medfuse_jax import family, overrides
 
-config = overrides.load(SOURCE / "configs/ldm.py", PRESET)
-family.train(config, RUNS, SOURCE / "configs")
+rare = [f"steps={STEPS}", f"evaluate_every={STEPS}", f"checkpoint_every={STEPS}"] if PRESET == "tiny" else []
+for stage in ("autoencoder", "alignment", "ldm"):
+    file = SOURCE / f"configs/{stage}.py"
+    config = overrides.change(overrides.load(file, PRESET), rare, str(file))
+    family.train(config, RUNS, SOURCE / "configs")
 
 # %% [markdown]
 # ## Sample
@@ -77,6 +81,7 @@ family.train(config, RUNS, SOURCE / "configs")
 from IPython.display import Image
 
 from medfuse_jax import MedFuse
+from medfuse_jax.planes import slices
 
 model = MedFuse.load(RUNS)
 PROMPT = "FLAIR and T1w, woman of 42, RRMS, nine periventricular lesions, 6 ml, moderate thalamic atrophy"
@@ -105,12 +110,12 @@ LOOKED_AT = ("lesion_count", "lesion_volume_ml", "brain_parenchymal_fraction", "
 # %%
 import matplotlib.pyplot as plt
 
-from medfuse_jax.planes import slices
-
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), facecolor="black")
 for axis, weight in zip(axes, (0.0, 1.0, 3.0), strict=True):
     turned = model.sample(PROMPT, text_weight=weight, seed=0)
-    axis.imshow(slices({"FLAIR": turned.volumes["FLAIR"]}, spacing=tuple(turned.spacing), lesions=turned.lesions))
+    page = slices({"FLAIR": turned.volumes["FLAIR"]}, spacing=tuple(turned.spacing),
+                  structures=turned.structures, lesions=turned.lesions)
+    axis.imshow(page)
     axis.set_title(f"text_weight {weight:g}", color="white")
     axis.axis("off")
 

@@ -62,7 +62,7 @@ def change(config: ConfigDict, assignments: Iterable[str], origin: str) -> Confi
     for name, value in _fields(config):
         if name in CHOICES and value not in CHOICES[name]:
             raise MedFuseError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
-        if name in LEAST and value < LEAST[name]:
+        if name in LEAST and isinstance(value, int | float) and value < LEAST[name]:
             raise MedFuseError(f"{name} is at least {LEAST[name]}, not {value}")
     return config.lock()
 

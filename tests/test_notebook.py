@@ -47,6 +47,7 @@ def test_the_quickstart_runs(tmp_path, monkeypatch):
     for name in ("JPY_PARENT_PID", "MPLBACKEND"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MEDFUSE_PRESET", "tiny")
+    monkeypatch.setenv("MEDFUSE_STEPS", "4")
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=1")       # one device, as a reader has
     place = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute(env=dict(os.environ))
