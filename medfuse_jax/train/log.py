@@ -194,6 +194,8 @@ class Progress:
             self.bar.set_postfix(loss=f"{float(loss):.4g}", refresh=False)
             self.bar.update(step - self.bar.n)
             return
+        if step == first:
+            return                                  # no rate yet
         rate = (step - first) / max(now - since, 1e-9)
         logging.info("%s: step %d of %d, %.3g steps/s, %.0f s left, loss %.4g",
                      self.name, step, self.steps, rate, (self.steps - step) / max(rate, 1e-9), float(loss))
