@@ -90,8 +90,9 @@ def test_autoencoder_by_formula(tiny):
     cells, cubes = (d // 4, h // 4, w // 4), d * h * w / 8
     few, f, k = math.prod(cells), config.features, 29
     encoder = 2 * (cubes * (64 * c + 9 * c * half) + few * (64 * half + 8 * half * quarter + 2 * quarter * f))
-    decoder = 2 * (few * (f * quarter + 8 * quarter * half + 64 * half)
-                   + cubes * (8 * half * (c + 1 + k) + 64 * (c + 1)))
+    encoder += 2 * few * (512 * c + 64 * c * f)      # the low-pass path
+    decoder = 2 * (few * (f * quarter + 8 * quarter * half + 64 * half + 512 * c + 64 * c * f + f * f)
+                   + cubes * (8 * half * c + 2 * half * (half + 8 * c) + 16 * half * (k + 1) + 64 * c))
     encoder += config.encoder_blocks[1] * residual(cells, quarter)
     decoder += config.decoder_blocks[1] * residual(cells, quarter)
     decoder += config.decoder_blocks[0] * residual((d // 2, h // 2, w // 2), half)
@@ -110,6 +111,7 @@ def test_denoiser_by_formula(tiny):
     heard = 2 * places * width**2 + 2 * words * e * width + 2 * places * words * width
     block = 9 * width**2 + attention + heard + 8 * places * width**2
     ends = places * width * cube * (2 * f + 2 + f) + width * (64 + e + 4 + width) + 2 * width**2
+    ends += 3 * len(tokens.FACTS) * width + width**2
     case = COMPUTED["denoise"](tiny, NETWORKS[2])
     assert count(case.function, *case.arguments) == 2 * (b * (config.depth * block + ends) + places * width**2)
 

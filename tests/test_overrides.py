@@ -87,7 +87,8 @@ def test_a_config_that_cannot_be_used_says_why(tmp_path, source, line):
 
 
 @pytest.mark.parametrize("field, said", [
-    ("process.prediction=velocity", "one of flow, v, eps"), ("dtype=float33", "one of float32"), ("seed=-1", "at least 0"),
+    ("process.prediction=velocity", "one of flow, v, eps"), ("dtype=float33", "one of float32"),
+    ("seed=-1", "at least 0"),
     ("optimizer.accumulate=0", "at least 1"), ("sampler.name=ddim", "one of euler, heun"), ("batch=0", "at least 1"),
     ("data.language=de", "one of en, fr, both")])
 def test_a_word_or_number_out_of_range_is_refused(root, field, said):
