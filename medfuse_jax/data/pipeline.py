@@ -18,6 +18,7 @@ from medfuse_jax.data import language, tokens
 from medfuse_jax.data.findings import Findings, Statement
 from medfuse_jax.errors import MedFuseError
 
+EPOCHS = 2**31            # more than are ever seen; grain counts the examples of all, and without end overflows
 LANGUAGES = {"en": ("en",), "fr": ("fr",), "both": ("en", "fr")}
 
 
@@ -107,7 +108,7 @@ class Examples:
     def train(self, batch: int, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Endless batches (this process' rows of them) from step `first_step` on, made ahead by threads."""
         rows = self.cohort.rows("train")
-        steps = grain.MapDataset.source(rows).seed(self.seed).shuffle().repeat().batch(batch)
+        steps = grain.MapDataset.source(rows).seed(self.seed).shuffle().repeat(EPOCHS).batch(batch)
         local = slice(self.shard[0] * batch // self.shard[1], (self.shard[0] + 1) * batch // self.shard[1])
         made = steps.map_with_index(
             lambda step, chosen: self.batch(np.asarray(chosen)[local], (self.seed, step, local.start)))
@@ -150,6 +151,11 @@ class Examples:
                  for statement, random in zip(statements, randoms, strict=True)]
         words, mask = self.tokenizer.encode(texts, self.length)
         return dict(words=words, words_mask=mask, facts=np.stack([tokens.facts(statement) for statement in statements]))
+
+    def facts(self, row: int | np.integer, draws: int) -> np.ndarray:
+        """What sentences may state of a study, for some draws: (draws, s, 3)."""
+        randoms = (np.random.default_rng((self.seed, 2**31 + 1, int(row), draw)) for draw in range(draws))
+        return np.stack([tokens.facts(self.cohort.statement(row, random)) for random in randoms])
 
     def reference(self, rows: np.ndarray, randoms: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """Another visit of the same person (the scan itself when there is none) as a subset of its contrasts shows it.
