@@ -91,7 +91,7 @@ def read_marks(path: str | Path) -> Scan:
 def read_mask(path: str | Path, like: Scan) -> np.ndarray:
     """A mask on `like`'s grid by world position (nearest): bool, x y z."""
     marks = read_marks(path)
-    if marks.array.shape == like.array.shape and np.allclose(marks.affine, like.affine, atol=1e-3):
+    if same_grid(marks, like):
         return marks.array
     logging.info("%s: on another grid than the image: moved by world position", path)
     placed = resample(marks.array, marks.affine, like.grid, order=0)
@@ -99,6 +99,11 @@ def read_mask(path: str | Path, like: Scan) -> np.ndarray:
         raise MedFuseError(f"{path}: nothing of the mask lies inside {like.path or 'the scan'}: "
                            "give a mask of the same space")
     return placed
+
+
+def same_grid(one: Scan, other: Scan) -> bool:
+    """Whether equal indices are equal places."""
+    return one.array.shape == other.array.shape and np.allclose(one.affine, other.affine, atol=1e-3)
 
 
 def _binary(scan: Scan) -> np.ndarray:
