@@ -47,7 +47,7 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
         borrowed[name] = borrow(place)
         same_grid(config, borrowed[name], place)
         if not config.borrow[name]:
-            same_data(config, workdir, place, f"or borrow it all the same with --config.borrow.{name}={place}")
+            same_data(config, workdir, place, f", or borrow it all the same: --config.borrow.{name}={place}")
     if finished(folder, config.steps):
         same_config(folder, config)
         same_data(config, workdir, folder)
@@ -127,7 +127,7 @@ def same_data(config: ConfigDict, workdir: Path, folder: Path, cure: str = "") -
         own = Cohort(prepared(config, workdir)).contents
     if trained not in (None, own):
         raise MedFuseError(f"{folder}: trained on other data (contents {trained}) than --config.data.source="
-                           f"{config.data.source} (contents {own}): name the same data, or another --workdir {cure}")
+                           f"{config.data.source} (contents {own}): name the same data, or another --workdir{cure}")
 
 
 def people(config: ConfigDict) -> simulated.CohortSettings:

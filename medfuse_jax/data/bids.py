@@ -128,7 +128,8 @@ def _person(folder: Path, root: Path, row: dict[str, Any], visits: list[dict[str
 
 def _at(row: dict[str, Any], visit: dict[str, Any], years: float | None) -> dict[str, Any]:
     """The person's row at a visit: what the visit's own row knows comes first, and years go on with the date."""
-    aged = {name: round(row[name] + (years or 0.0), 2) for name in PASSING if row.get(name) is not None}
+    passing = [name for name in PASSING if row.get(name)]            # 0 years of disease is a control's: it stays 0
+    aged = {name: round(row[name] + (years or 0.0), 2) for name in passing}
     return row | aged | {name: value for name, value in visit.items() if value is not None}
 
 

@@ -23,7 +23,7 @@ def of_study(study: Study, root: Path) -> str:
 
 
 def of_prepared(information: Mapping[str, Any]) -> str:
-    """A digest of what a prepared folder was made from: a simulator's settings, or a tree's visits and how to take them."""
+    """A digest of what a prepared folder is made from: a simulator's settings, or a tree's visits and our settings."""
     return _digest([information["source"] == "simulated", information["settings"], information.get("contents", {})])
 
 

@@ -156,11 +156,11 @@ def _read(path: str | Path, image: bool = False) -> Scan:
 
 def _file_size(path: Path) -> int:
     name = path.name.lower()
+    if path.is_dir():
+        raise MedFuseError(f"{path}: a folder: give a .nii or .nii.gz file (a folder of DICOM: convert with dcm2niix)")
     if not name.endswith((".nii", ".nii.gz")):
         why = next((cure for suffixes, cure in OTHER_FORMATS.items() if name.endswith(suffixes)),
                    "only .nii and .nii.gz are read: convert it (DICOM with dcm2niix)")
-        if path.is_dir():
-            why = "a folder: give a .nii or .nii.gz file (DICOM folders: convert with dcm2niix)"
         raise MedFuseError(f"{path}: {why}")
     if not path.exists():
         raise MedFuseError(f"{path}: no such file: check the path")
@@ -182,7 +182,7 @@ def _believable(header: headers.Header, size: int, packed: bool, path: Path) -> 
             end = int.from_bytes(file.read(4), "little")
         if end > header.end + TRAILING_BYTES:
             raise MedFuseError(f"{path}: the header claims {header.end} bytes and the end of the gzip data {end}: "
-                               "damaged, or not only a scan; copy or export it again")
+                               "cut short, damaged, or not only a scan; copy or export it again")
 
 
 def _image(stream: io.BufferedIOBase, header: headers.Header, path: Path) -> np.ndarray:

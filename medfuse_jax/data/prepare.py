@@ -29,6 +29,7 @@ BRAIN_CENTRE_MM = (0.0, -22.0, 9.5)        # of nilearn's MNI152 brain mask
 FAR_MM = 15.0                              # a brain whose centre is farther off is not in MNI space
 BRIGHTEST = 4.0                            # medians of the brain
 LEAST_COVER = 0.5                          # of the brain that a contrast must show
+LEAST_KEPT = 0.7                           # of the brain that must fit the standard box
 LEAST_INSIDE = 0.5                         # of a lesion mask that must lie in the brain
 THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
 
@@ -77,7 +78,7 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         fixups.append(how)
     if not brain_mask.any():
         raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
-    transform = _shift(brain_mask, reference, register, fixups)
+    transform, moved = _shift(brain_mask, reference.affine, register)
     standard = grid.standard(spacing)
     inside = _arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
     _check_whole(inside, spacing, brain_mask, reference, fixups)
@@ -92,10 +93,13 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         channel, medians[contrast] = labels.CONTRASTS.index(contrast), brain_median(image, inside, scan.path)
         volume[..., channel], present[channel] = normalise(image, inside, medians[contrast]), 1
     if not medians:
-        raise MedFuseError(f"{reference.path}: no image shows the brain: are images and brain mask in one space?")
+        raise MedFuseError(f"{reference.path}: no image is brighter than 0 where the brain is: give MR images whose "
+                           "background is 0, and a brain mask of the same space")
     for line in fixups:
         logging.info("%s: %s", reference.path, line)
-    return volume, present, Placed(standard, transform, inside, medians, fixups)
+    for line in moved:
+        logging.log(logging.INFO if register else logging.WARNING, "%s: %s", reference.path, line)
+    return volume, present, Placed(standard, transform, inside, medians, fixups + moved)
 
 
 def _arranged(array: np.ndarray) -> np.ndarray:
@@ -103,26 +107,25 @@ def _arranged(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.transpose(array))
 
 
-def _shift(mask: np.ndarray, reference: Scan, register: bool, fixups: list[str]) -> np.ndarray:
-    """A translation onto the standard brain's centre, or nothing where the scan is there already."""
-    affine = reference.affine
-    move = np.array(BRAIN_CENTRE_MM) - (affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + affine[:3, 3])
-    far, transform = np.linalg.norm(move), np.eye(4)
-    if register or far > FAR_MM:
-        transform[:3, 3] = move
-        fixups.append(f"brain centre {far:.0f} mm from the MNI152 brain's: moved by "
-                      f"({', '.join(f'{mm:.1f}' for mm in move)}) mm, not turned")
-    if far > FAR_MM and not register:
-        logging.warning("%s: its brain lies %.0f mm from where MNI152 brains lie, and is moved there, not turned: if "
-                        "the head is also tilted, register the scan to MNI152 first", reference.path, far)
-    return transform
+def _shift(mask: np.ndarray, affine: np.ndarray, register: bool) -> tuple[np.ndarray, list[str]]:
+    """A translation onto the standard brain's centre, or nothing where the scan is there already; and what to tell."""
+    centre = affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + affine[:3, 3]
+    move, transform = np.array(BRAIN_CENTRE_MM) - centre, np.eye(4)
+    far = np.linalg.norm(move)
+    if not register and far <= FAR_MM:
+        return transform, []
+    transform[:3, 3] = move
+    by = ", ".join(f"{mm:.1f}" for mm in move)
+    return transform, [f"brain centre {far:.0f} mm from the MNI152 brain's: moved by ({by}) mm, not turned: register a "
+                       "tilted head to MNI152 first"]
 
 
 def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference: Scan, fixups: list[str]) -> None:
     """Refuse, or tell of, a brain that does not fit the standard box."""
     kept = inside.sum() * spacing**3 / (mask.sum() * np.prod(reference.spacing))
-    if kept < 0.5:
-        raise MedFuseError(f"{reference.path}: {kept:.0%} of the brain mask fits the standard box: check both")
+    if kept < LEAST_KEPT:
+        raise MedFuseError(f"{reference.path}: only {kept:.0%} of its brain fits the standard box: is it a head, "
+                           "upright by its affine? If so give a better *_desc-brain_mask.nii.gz")
     if kept < 0.95:
         fixups.append(f"{1 - kept:.0%} of the brain mask lies outside the standard box or is finer than its voxels")
 
