@@ -36,16 +36,20 @@ class Change:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything measured on one visit, with the person's covariates. Volumes in ml, ages in years."""
+    """Everything measured on one visit, with the person's covariates. Volumes in ml, ages in years.
 
-    lesion_count: int
-    lesion_volume_ml: float
+    Without a lesion mask, lesions are None and "lesions" stands under `not_assessed`; without a map of structures, what
+    needs one is None or empty and "structures" stands there.
+    """
+
+    lesion_count: int | None
+    lesion_volume_ml: float | None
     lesions_by_region: dict[str, RegionLoad]
     structures_ml: dict[str, float]
     deviation_percent: dict[str, float]           # of ATROPHY: from the value expected for age, sex and head size
-    brain_parenchymal_fraction: float
-    intracranial_volume_ml: float
-    dissemination_in_space: bool
+    brain_parenchymal_fraction: float | None
+    intracranial_volume_ml: float | None
+    dissemination_in_space: bool | None
     change: Change | None = None
     age: float | None = None
     sex: str | None = None                        # F | M
@@ -59,6 +63,11 @@ class Findings:
     source: str = ""
     units: str = "ml, mm, years, percent"
     not_assessed: tuple[str, ...] = NOT_ASSESSED
+
+    @property
+    def whole(self) -> bool:
+        """Whether both lesions and structures were assessed."""
+        return not {"lesions", "structures"} & set(self.not_assessed)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; the names are the contract's."""

@@ -13,9 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
+from absl import logging
 
-from medfuse_jax.data import language, tokens
+from medfuse_jax.data import contents, language, tokens
 from medfuse_jax.data.findings import Findings, Statement
+from medfuse_jax.data.prepared import valid_is_train
 from medfuse_jax.errors import MedFuseError
 
 EPOCHS = 2**31            # more than are ever seen; grain counts the examples of all, and without end overflows
@@ -52,6 +54,16 @@ class Cohort:
         """Rows of a split, ascending; without people of its own a split borrows the training rows."""
         chosen = [row for row, study in enumerate(self.studies) if study["split"] == split]
         return np.array(chosen) if chosen or split == "train" else self.rows("train")
+
+    @property
+    def contents(self) -> str:
+        """A digest of what the folder was made from."""
+        return contents.of_prepared(self.info)
+
+    @property
+    def valid_is_train(self) -> bool:
+        """Whether nobody is held out: what is said of validation is then said of the training people."""
+        return valid_is_train(self.studies)
 
     @cached_property
     def visits(self) -> dict[str, list[int]]:
@@ -108,6 +120,9 @@ class Examples:
     def train(self, batch: int, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Endless batches (this process' rows of them) from step `first_step` on, made ahead by threads."""
         rows = self.cohort.rows("train")
+        if batch > len(rows):
+            logging.warning("%s: a batch of %d holds some of the %d training studies more than once: give "
+                            "--config.batch=%d or less, or more data", self.cohort.folder, batch, len(rows), len(rows))
         steps = grain.MapDataset.source(rows).seed(self.seed).shuffle().repeat(EPOCHS).batch(batch)
         local = slice(self.shard[0] * batch // self.shard[1], (self.shard[0] + 1) * batch // self.shard[1])
         made = steps.map_with_index(
@@ -175,6 +190,6 @@ class Examples:
 
     def describe(self) -> dict[str, Any]:
         """What the order of examples depends on: goes into the checkpoint."""
-        return dict(source=self.cohort.info["source"], spacing=self.cohort.info["spacing"],
-                    studies=len(self.cohort.studies), reads=list(self.reads), seed=self.seed,
-                    languages=list(self.languages))
+        return dict(contents=self.cohort.contents, spacing=self.cohort.info["spacing"],
+                    studies=len(self.cohort.studies), valid_is_train=self.cohort.valid_is_train,
+                    reads=list(self.reads), seed=self.seed, languages=list(self.languages))

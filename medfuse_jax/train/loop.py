@@ -210,7 +210,7 @@ class Run:
                 examples_per_s=spent and (self.count - 1) * self.config.batch / spent,
                 data_wait_share=spent and self.wait_s / spent,
                 device=jax.devices()[0].device_kind, processes=jax.process_count(), **peak_memory(),
-                skipped=int(state["skipped"]["total"]),
+                skipped=int(state["skipped"]["total"]), data=self.data.describe(),
                 final={name: value for name, value in final.items() if np.ndim(value) == 0 and not shown(value)}))
         sharding.wait_for_all("concluded")
         return lent
