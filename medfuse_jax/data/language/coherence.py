@@ -39,6 +39,12 @@ def as_healthy(statement: Statement) -> Statement:
     return replace(statement, lesion_count=statement.lesion_count if lesions else 0, atrophy=atrophy)
 
 
+def lesions_said(statement: Statement) -> bool:
+    """Whether anything is said of lesions."""
+    said = (statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load, statement.new_count)
+    return bool(statement.lesions_by_region) or any(value is not None for value in said)
+
+
 def spoken(name: str) -> str:
     """A name of ours as a person says it."""
     return name.replace("_", " ")
@@ -76,7 +82,7 @@ def contradictions(statement: Statement, healthy: bool = False) -> list[str]:
     if least(count or 0) > LARGEST_COUNT:
         found.append(f"{count} lesions are more than in any brain that was learned from ({LARGEST_COUNT})")
     if healthy and diseased(statement):
-        found.append("contradiction: healthy, and what no healthy brain shows; the image follows what is stated")
+        found.append("contradiction: healthy, and more lesions or atrophy than healthy people have; they are kept")
     return found
 
 

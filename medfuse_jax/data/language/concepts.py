@@ -23,6 +23,7 @@ LETTERS = {
     "normal brain": "I", "only": "O", "and": "&", "or": "|", "with": "+", "unsupported": "U", "unknown": "?",
     "aside": "~", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")", "to": "z", "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
+    "sign": "S", "free": "f",
 }
 
 
@@ -63,12 +64,12 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
     if FIELD_STRENGTH.fullmatch(token) or token in QUIET:
         return "skip", None, 1
     if is_negative(token):
-        return "refused", "a negative number is not read", 1 + (stems[at + 1:at + 2] in lexicon.units)
+        return "refused", "a negative number is not read", 1 + (tuple(stems[at + 1:at + 2]) in lexicon.units)
     if is_number(token):
         value = value_of(token, "".join(tokens[at + 1:at + 2]), lexicon)
         if value < LARGEST_NUMBER:
             return "number", value, 1
-    return "unknown", token, 1
+    return "unknown" if token[0].isalnum() else "sign", token, 1
 
 
 def nearest(word: str, lexicon: Lexicon) -> str | None:
@@ -76,4 +77,5 @@ def nearest(word: str, lexicon: Lexicon) -> str | None:
     if stem(word) in lexicon.vocabulary:
         return None
     close = difflib.get_close_matches(stem(word), list(lexicon.proposable), n=1, cutoff=0.8)
-    return lexicon.proposable[close[0]] if close else None
+    within = close and (close[0] in stem(word) or stem(word) in close[0])        # abnormal is not a mistyped normal
+    return lexicon.proposable[close[0]] if close and not within else None

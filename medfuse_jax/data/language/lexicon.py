@@ -12,7 +12,8 @@ from functools import cached_property
 from medfuse_jax.data.findings import Range
 
 NUMERIC = ("number", "article", "ml", "years")      # kinds whose value is a number
-REFUSED = ("unsupported", "foreign", "aside", "measure", "skip")      # kinds that command nothing
+UNPROPOSED = ("unsupported", "foreign", "aside", "measure", "skip", "bound", "between", "to", "with", "and", "or",
+              "only", "free", "contrast", "duration")      # kinds whose words cure no typing mistake
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 
@@ -90,7 +91,7 @@ class Lexicon:
     @cached_property
     def proposable(self) -> dict[str, str]:
         """The words that are worth proposing in place of an unknown one, by their stem."""
-        return self._words((name, table) for name, table in self.tables if name not in REFUSED)
+        return self._words((name, table) for name, table in self.tables if name.partition(".")[0] not in UNPROPOSED)
 
     def _words(self, tables: Iterable[tuple[str, Table]]) -> dict[str, str]:
         forms = [form for _, table in tables for values in table.values() for form in values]

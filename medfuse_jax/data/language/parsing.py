@@ -8,7 +8,7 @@ import numpy as np
 from medfuse_jax.data.definitions import ends
 from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Range, Statement
 from medfuse_jax.data.labels import CONTRASTS
-from medfuse_jax.data.language.coherence import as_healthy, contradictions, spoken
+from medfuse_jax.data.language.coherence import as_healthy, contradictions, lesions_said, spoken
 from medfuse_jax.data.language.concepts import Concept, concepts_of, nearest
 from medfuse_jax.data.language.languages import LEXICONS
 from medfuse_jax.data.language.lexicon import Lexicon
@@ -41,7 +41,9 @@ def parse(text: str) -> Reading:
     check(text)
     tokens = tokens_of(text)
     readings = [(concepts_of(tokens, lexicon), lexicon) for lexicon in LEXICONS.values()]
-    concepts, lexicon = min(readings, key=lambda reading: sum(concept.letter == "?" for concept in reading[0]))
+    accents = unicodedata.normalize("NFC", text) != unicodedata.normalize("NFD", text)      # "6 à 8 ml": French
+    concepts, lexicon = min(readings, key=lambda reading: (sum(concept.letter == "?" for concept in reading[0]),
+                                                           accents and reading[1].name == "en"))
     return Reader(tokens, lexicon).read(gathered(concepts, tokens))
 
 
@@ -76,15 +78,16 @@ class Reader:
         for concept in concepts:
             if concept.letter in "~R":
                 self.warn(f'"{self.words([concept])}": {concept.value}')
-            if concept.letter == "R":
+            if concept.letter in "RS?":
                 self.ignore([concept])
-            elif concept.letter == "?":
-                self.ignore([concept])
+            if concept.letter == "?":
                 self.propose(self.tokens[concept.first])
         for rule, covered in spans(prepared(concepts)):
             getattr(self, rule or "leftover")(covered)
         statement = self.statement()
         self.warnings += contradictions(statement, self.healthy)
+        if not lesions_said(statement) and any(concept.letter == "L" for concept in concepts):
+            self.warn("lesions without a number, a volume or a region command nothing")
         if statement == Statement():
             self.warn("nothing in the text commands an image")
         return Reading(statement, self.lexicon.name, self.ignored(), self.warnings)
@@ -136,6 +139,8 @@ class Reader:
 
     def leftover(self, covered: list[Concept]) -> None:
         letter, value = covered[0].letter, covered[0].value
+        if letter == "!":
+            self.warn(f'"{self.words(covered)}": what it denies was not understood')
         if letter not in SILENT and value != "whole_brain":
             self.ignore(covered)
 
@@ -155,8 +160,14 @@ class Reader:
 
     def absence(self, covered: list[Concept]) -> None:
         """No MS."""
+        if covered[-1].letter == "u" and covered[-1].value != "MS":
+            return self.unsupported(covered)
         self.healthy = True
         self.put("phenotype", "control", covered)
+
+    def unitless(self, covered: list[Concept]) -> None:
+        self.ignore(covered)
+        self.warn(f'"{self.words(covered)}": say the unit, ml or mm3')
 
     def quantity(self, covered: list[Concept]) -> tuple[int | str | Range | None, float | Range | None]:
         """The count and the volume of a phrase."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from medfuse_jax.data.findings import Range
 from medfuse_jax.data.language.concepts import Concept
+from medfuse_jax.data.language.further import SIZE
 
 Concepts = list[Concept]
 DASHES = set("-–—")
@@ -36,6 +37,31 @@ def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
     if any(concept.letter == "±" for concept in found):
         low, high = max(0.0, low - high), low + high
     return [number(found, low, high)] if low <= high else None
+
+
+def hundreds(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """two hundred and fifty"""
+    low, high = (concept.value for concept in found if concept.letter in "na")
+    if any(tokens[concept.first].isdecimal() for concept in found):
+        return None
+    value = low * high if high == 100 and low < 10 else low + high if low % 100 == 0 < high < 100 <= low else None
+    return None if value is None else [number(found, value, value)]
+
+
+def repeated(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """nine (9)"""
+    return [replace(found[0], last=found[-1].last)] if found[0].value == found[2].value else None
+
+
+def free(found: Concepts, tokens: list[str]) -> Concepts:
+    """lesion-free"""
+    noun = found[0]
+    return [Concept("!", None, noun.first, noun.first), replace(noun, last=found[1].last)]
+
+
+def small(found: Concepts, tokens: list[str]) -> Concepts:
+    """a few small lesions"""
+    return [replace(found[0], letter="R", value=SIZE)]
 
 
 def degrees(found: Concepts, tokens: list[str]) -> Concepts:
@@ -79,6 +105,11 @@ def alone(found: Concepts, tokens: list[str]) -> Concepts:
 
 
 RULES = (
+    (r"[na]n", hundreds),
+    (r"n&?n", hundreds),
+    (r"n[(]n[)]", repeated),
+    (r"[LADF]f", free),
+    (r"(?<=[nwa])d(?=[rk]*L)", small),
     (r"(?<=n)z(?=[^n]|$)|(?<=[xX]n)z|(?<=[xX],n)z", years),
     (r"v[na][my]?[&z]n|[na][my]?z[na]|n±n|[na][|]n|(?<![egxXyu])n,n(?=[mLrk])", interval),
     (r"d[z|](?=d)", degrees),

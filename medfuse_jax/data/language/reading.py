@@ -15,16 +15,18 @@ COUNT = r"(?:n(?![myY])|[wa!])"
 SIZE = r"(?:[(]t?:?nm[)]?|t?:?nm)"
 REGIONS = r"[rk](?:(?:,[rk])*,?[&|][rk])*"                     # periventricular, cortical and infratentorial
 STRUCTURES = r"[sk](?:(?:,[sk])*,?[&|][sk](?!:?o))*"           # thalamus, caudate and putamen
-GRADED = r"(?::?d(?![BVLA]|[sk]A))"                            # a degree that does not open the next phrase
+GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$))"              # a degree that does not open the next phrase
 
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
     ("unsupported", r"[!nwdaN]*[rks]*U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", r"![xpcTHIO]"),
     ("foreign", r"[!nwdaNo]*[rks]*F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?"),
-    ("absence", r"![+]?D"),
+    ("absence", r"![+]?(?:D|u(?!:?n))"),
     ("lesions", rf"t?{COUNT}?(?:{REGIONS}L?|L:?(?:{REGIONS})?)t?{SIZE}?"),
     ("lesions", rf"(?:(?:{REGIONS})?L|L{REGIONS}):{COUNT}(?![rkms])"),
+    ("lesions", rf"(?:L:?)?[rk]:?n(?!m){SIZE}?(?=[,.)&]|$)"),
+    ("unitless", r"t?[VB]t?:?n(?!m)"),
     ("lesions", rf"t?(?:(?:{REGIONS})?C|C{REGIONS})t?:?n(?!m)"),
     ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
     ("lesions", rf"[na]?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
@@ -37,8 +39,8 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("atrophy", rf"[d!]{STRUCTURES}(?!L)|[sk]:?d(?![BVLskA])"),
     ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P(?:[&|][sk](?![:dA]))*"),
     ("edss", r"e:?n"),
-    ("duration", r"u:?ny?|nyu"),
-    ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX],)n(?=[,.)]|$)"),
+    ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu"),
+    ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(])n(?=[,.)]|$)"),
     ("fact", r"[xpcTHIO]"),
 ))
 SILENT = set("Xatu&|+,.:()yYgoL~")     # may stay unread without a word
@@ -71,8 +73,12 @@ def prepared(concepts: list[Concept]) -> list[Concept]:
         letter, value = concept.letter, concept.value
         if letter == "a" and not re.match(r"a[?]*[rskN?]*L", letters[i:]) or letter == "~":
             continue
-        if letter == "D" and not re.search(r"![+]?$", letters[:i]):
-            continue
+        if letter == "D":
+            letter = "u" if re.search("ny$", letters[:i]) or re.match("D[(]ny", letters[i:]) else letter
+            if letter == "D" and not re.search(r"![+]?$", letters[:i]):
+                continue
+        if letter == "S" or letter == "O" and re.search("c$", letters[:i]) or re.match("Oc", letters[i:]):
+            continue                                             # "FLAIR only": of the contrasts
         if letter in "?R":
             if not re.search(r"![?R]*$", letters[:i]):
                 continue

@@ -7,7 +7,7 @@ from medfuse_jax.data.language.lexicon import Lexicon
 
 MARKS = {"stop": ",-–—", "end": ";.!?\n", "colon": ":=", "open": "([", "close": ")]", "and": "&+/"}
 MARKS = {mark: kind for kind, marks in MARKS.items() for mark in marks}
-QUIET = "\"'«»“”„‘’‚`*_#|\\~≈·•…"            # marks that say nothing; any other sign is reported as not understood
+QUIET = "\"'«»“”„‘’‚`*_#|\\~≈·•…{}×"          # marks that say nothing; any other sign is reported as not understood
 SPOKEN = "%<>≤≥±"                              # signs that the lexicons know
 DASH = "‒"                                     # between two numbers, as it was typed in "5-10"
 
