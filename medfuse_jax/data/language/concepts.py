@@ -74,8 +74,9 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
 
 def nearest(word: str, lexicon: Lexicon) -> str | None:
     """The word of the lexicon that an unknown word looks like; None when it is that word itself, out of its phrase."""
-    if stem(word) in lexicon.vocabulary:
+    typed = stem(word)
+    if typed in lexicon.vocabulary:
         return None
-    close = difflib.get_close_matches(stem(word), list(lexicon.proposable), n=1, cutoff=0.8)
-    within = close and (close[0] in stem(word) or stem(word) in close[0])        # abnormal is not a mistyped normal
-    return lexicon.proposable[close[0]] if close and not within else None
+    near = [known for known in lexicon.proposable if abs(len(known) - len(typed)) <= 2 and known[0] in typed[:2]]
+    close = difflib.get_close_matches(typed, near, n=1, cutoff=0.84)
+    return lexicon.proposable[close[0]] if close else None

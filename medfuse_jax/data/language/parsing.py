@@ -72,7 +72,7 @@ class Reader:
         self.grades: dict[str, str] = {}
         self.unread: set[int] = set()
         self.warnings: list[str] = []
-        self.healthy = False
+        self.healthy = self.bare = False          # bare: "lesions", without a word on how many or where
 
     def read(self, concepts: list[Concept]) -> Reading:
         for concept in concepts:
@@ -86,7 +86,7 @@ class Reader:
             getattr(self, rule or "leftover")(covered)
         statement = self.statement()
         self.warnings += contradictions(statement, self.healthy)
-        if not lesions_said(statement) and any(concept.letter == "L" for concept in concepts):
+        if not lesions_said(statement) and self.bare:
             self.warn("lesions without a number, a volume or a region command nothing")
         if statement == Statement():
             self.warn("nothing in the text commands an image")
@@ -189,6 +189,7 @@ class Reader:
         count, volume = self.quantity(covered)
         regions = [concept.value for concept in covered if concept.letter in "rk"]
         if not regions:
+            self.bare = self.bare or count is None and volume is None
             if count is not None:
                 self.put("lesion_count", count, covered)
             if volume is not None:

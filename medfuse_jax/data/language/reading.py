@@ -21,7 +21,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("unsupported", r"[!nwdaN]*[rks]*U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", r"![xpcTHIO]"),
-    ("foreign", r"[!nwdaNo]*[rks]*F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?"),
+    ("foreign", r"[!nwdaNo]*[rks]*F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
     ("absence", r"![+]?(?:D|u(?!:?n))"),
     ("lesions", rf"t?{COUNT}?(?:{REGIONS}L?|L:?(?:{REGIONS})?)t?{SIZE}?"),
     ("lesions", rf"(?:(?:{REGIONS})?L|L{REGIONS}):{COUNT}(?![rkms])"),

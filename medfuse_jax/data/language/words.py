@@ -12,7 +12,8 @@ SPOKEN = "%<>≤≥±"                              # signs that the lexicons kn
 DASH = "‒"                                     # between two numbers, as it was typed in "5-10"
 
 SPACES = "\u00a0\u2009\u202f"                  # that do not break a line: inside a number
-GROUPED = rf"\d{{1,3}}(?:[{SPACES}'’]\d{{3}})+(?!\d)|\d{{1,3}}(?: \d{{3}})+(?=\s?(?:mm|[uµ]l|ml|cc|cm|cubic|micro))"
+UNIT = r"(?=\s?(?:mm|[uµ]l|ml|cc|cm|cubic|micro))"
+GROUPED = rf"\d{{1,3}}(?:[{SPACES}'’]\d{{3}})+(?!\d)|\d{{1,3}}(?: 0\d\d)+(?!\d)|\d{{1,3}}(?: \d{{3}})+{UNIT}"
 THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+"
 NUMBER = rf"(?:{GROUPED}|{THOUSANDS}(?![\d,])(?:\.\d+)?|\d+(?:[.,]\d+)?|(?<![\w.,])\.\d+)(?:[eE][-+]?\d+(?!\w))?"
 FIELD_STRENGTH = re.compile(r"\d(?:[.,]\d)?\s?[TDd]")
