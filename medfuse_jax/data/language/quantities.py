@@ -53,10 +53,17 @@ def repeated(found: Concepts, tokens: list[str]) -> Concepts | None:
     return [replace(found[0], last=found[-1].last)] if found[0].value == found[2].value else None
 
 
-def free(found: Concepts, tokens: list[str]) -> Concepts:
-    """lesion-free"""
-    noun = found[0]
-    return [Concept("!", None, noun.first, noun.first), replace(noun, last=found[1].last)]
+def free(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """lesion-free; cortical lesions absent"""
+    if found[-1].letter == "d" and found[-1].value.get("grade") != "none":
+        return None
+    return [Concept("!", None, found[0].first, found[0].first), *found[:-2], replace(found[-2], last=found[-1].last)]
+
+
+def swapped(found: Concepts, tokens: list[str]) -> Concepts:
+    """volume (ml): 6"""
+    unit = next(concept for concept in found if concept.letter == "m")
+    return [replace(found[-1], first=found[0].first), replace(unit, first=found[-1].last, last=found[-1].last)]
 
 
 def small(found: Concepts, tokens: list[str]) -> Concepts:
@@ -108,7 +115,8 @@ RULES = (
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
     (r"n[(]n[)]", repeated),
-    (r"[LADF]f", free),
+    (r"[LADF]f|[rk]*L[rk]*[fd](?![BVA])", free),
+    (r"(?<=V)[(]?m[)]?:?n(?!m)", swapped),
     (r"(?<=[nwa])d(?=[rk]*L)", small),
     (r"(?<=n)z(?=[^n]|$)|(?<=[xX]n)z|(?<=[xX],n)z", years),
     (r"v[na][my]?[&z]n|[na][my]?z[na]|n±n|[na][|]n|(?<![egxXyu])n,n(?=[mLrk])", interval),

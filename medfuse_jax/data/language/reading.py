@@ -40,7 +40,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P(?:[&|][sk](?![:dA]))*"),
     ("edss", r"e:?n"),
     ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu"),
-    ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(])n(?=[,.)]|$)"),
+    ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(.])n(?=[,.)&]|$)"),
     ("fact", r"[xpcTHIO]"),
 ))
 SILENT = set("Xatu&|+,.:()yYgoL~")     # may stay unread without a word
