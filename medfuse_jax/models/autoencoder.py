@@ -13,6 +13,8 @@ from medfuse_jax.models.place import constrain
 
 CERTAIN = -6.0          # log variance of the latent at the start
 RARE = -4.0             # lesion logit at the start: about one voxel in fifty of a brain
+FINE, COARSE = (48, 56, 48), (24, 28, 24)        # cells of an atlas of the standard box: 4 mm, and 8 mm where it bends
+LEAST = 3e-3            # share of a class at a place below which the atlas does not bend
 SPREAD = 4.0            # tissues differ by about a quarter of the brain's median
 
 
@@ -29,16 +31,50 @@ def subset_of(present: Present) -> Int[Array, "b"]:
     return jnp.sum(present.astype(jnp.int32) << jnp.arange(present.shape[-1]), axis=-1)
 
 
-def spread_over(atlas: Float[Array, "z y x k"], slices: Int[Array, "s"],
-                box: tuple[int, int, int]) -> Float[Array, "s h w k"]:
+def quadratic(volume: Volume) -> Float[Array, "b d h w q"]:
+    """Brightnesses of a voxel and their products: the logarithm of any Gaussian is linear in them."""
+    upper = jnp.triu_indices(volume.shape[-1])
+    return jnp.concatenate([volume, volume[..., upper[0]] * volume[..., upper[1]]], axis=-1)
+
+
+class Atlas(nn.Module):
+    """Where each class lies, and last a lesion: log shares at each place, bent to the person by the latent's axes.
+
+    The bend is the logarithm of the ratio of the person's expected share to the mean one, in cells of 8 mm. What the
+    atlas says is given (`methods.atlas`), not learned; before that it says nothing.
+    """
+
+    classes: int
+    rank: int
+
+    @nn.compact
+    def __call__(self, latent: Latent) -> tuple[Float[Array, "1 z y x k"], Float[Array, "b z y x k"]]:
+        zeros, cells = nn.initializers.zeros, latent.shape[1:4]
+        box = tuple(4 * side for side in cells)
+        # The standard box is 192 x 224 x 192 mm, whatever the grid: cells of 4 mm, and of 8 mm where it bends.
+        fine, coarse = (tuple(min(side, most) for side, most in zip(box, STANDARD, strict=True))
+                        for STANDARD in (FINE, COARSE))
+        place = self.param("bias", zeros, (*fine, self.classes + 1))
+        mean = self.param("mean", zeros, (*coarse, self.classes + 1))
+        axes = self.param("axes", zeros, (self.rank, *latent.shape[1:]))
+        centre = self.param("centre", zeros, (self.rank,))
+        effects = self.param("effects", zeros, (self.rank, *coarse, self.classes + 1))
+        score = jnp.einsum("b z y x f, r z y x f -> b r", latent, axes) - centre
+        share = mean + jnp.einsum("b r, r z y x k -> b z y x k", score, effects)
+        bend = jnp.log(jnp.maximum(share, LEAST)) - jnp.log(jnp.maximum(mean, LEAST))
+        return place[None], bend
+
+
+def spread_over(atlas: Float[Array, "b z y x k"], slices: Int[Array, "s"],
+                box: tuple[int, int, int]) -> Float[Array, "b s h w k"]:
     """Some slices of an atlas, interpolated linearly onto a grid of `box` voxels."""
-    if atlas.shape[:3] == tuple(box):
-        return atlas[slices]
-    depth = jnp.clip((slices + 0.5) * atlas.shape[0] / box[0] - 0.5, 0, atlas.shape[0] - 1)
-    below = jnp.minimum(depth.astype(int), atlas.shape[0] - 2)
+    if atlas.shape[1:4] == tuple(box):
+        return atlas[:, slices]
+    depth = jnp.clip((slices + 0.5) * atlas.shape[1] / box[0] - 0.5, 0, atlas.shape[1] - 1)
+    below = jnp.minimum(depth.astype(int), atlas.shape[1] - 2)
     part = (depth - below)[:, None, None, None]
-    rows = atlas[below] * (1 - part) + atlas[below + 1] * part
-    return jax.image.resize(rows, (len(slices), *box[1:], atlas.shape[-1]), "linear")
+    rows = atlas[:, below] * (1 - part) + atlas[:, below + 1] * part
+    return jax.image.resize(rows, (len(atlas), len(slices), *box[1:], atlas.shape[-1]), "linear")
 
 
 class Autoencoder(nn.Module):
@@ -47,8 +83,8 @@ class Autoencoder(nn.Module):
     Each is a linear map of the two-level wavelet's coefficients plus what a network adds. The linear maps have a best
     value in closed form (`stages.autoencoder.fitted`); the encoder has one for each subset of contrasts.
 
-    Label logits start as those of an atlas: how often each class lies at each place (`atlas`, its own grid z y x over
-    the box, where the last channel is of lesions; never trained).
+    Label logits start as Bayes says of an atlas (`rank`: directions in which it bends with the latent) and of a
+    Gaussian of the brightnesses of each class.
 
     widths: channels at 1/2 and at 1/4 of the grid. encoder_blocks, decoder_blocks: residual blocks there. The decoder
     is told where each latent lies in the standard box: left and right, and much else, is a matter of place.
@@ -56,8 +92,8 @@ class Autoencoder(nn.Module):
 
     contrasts: int
     classes: int
-    atlas: tuple[int, int, int]
     features: int = 8
+    rank: int = 16
     widths: tuple[int, ...] = (16, 48)
     encoder_blocks: tuple[int, ...] = (0, 2)
     decoder_blocks: tuple[int, ...] = (1, 2)
@@ -87,7 +123,9 @@ class Autoencoder(nn.Module):
         self.look = nn.Dense(2 * half, dtype=self.dtype)
         self.lesion_head = nn.Dense(8, dtype=jnp.float32, name="zero_lesion_head")
         self.structure_head = nn.Dense(8 * self.classes, dtype=jnp.float32, name="zero_structure_head")
-        self.prior = self.param("atlas_bias", nn.initializers.zeros, (*self.atlas, self.classes + 1))
+        self.structure_likelihood = nn.Dense(self.classes, dtype=jnp.float32, name="zero_structure_likelihood")
+        self.lesion_likelihood = nn.Dense(1, dtype=jnp.float32, name="zero_lesion_likelihood")
+        self.zero_atlas = Atlas(self.classes, self.rank)
 
     def encode(self, volume: Volume, present: Present) -> tuple[Latent, Latent]:
         """Mean and log variance of the latent; contrasts that are not present are not seen."""
@@ -129,9 +167,14 @@ class Autoencoder(nn.Module):
         lesion = join(self.lesion_head(seen))[..., 0] + RARE
         box = tuple(4 * side for side in latent.shape[1:4])
         slices = jnp.arange(box[0]) if planes is None else (2 * planes[:, None] + jnp.arange(2)).reshape(-1)
-        named += spread_over(self.prior[..., :-1], slices, box)
-        lesion += spread_over(self.prior[..., -1:], jnp.arange(box[0]), box)[..., 0]
-        return Decoded(constrain(unhaar(bands), "b d h w c"), named, lesion)
+        volume = constrain(unhaar(bands), "b d h w c")
+        every = quadratic(volume)
+        named += self.structure_likelihood(every if planes is None else every[:, slices])
+        lesion += self.lesion_likelihood(every)[..., 0]
+        for atlas in self.zero_atlas(latent):
+            named += spread_over(atlas[..., :-1], slices, box)
+            lesion += spread_over(atlas[..., -1:], jnp.arange(box[0]), box)[..., 0]
+        return Decoded(volume, named, lesion)
 
     def linear(self, bands: Float[Array, "b z y x g"], present: Present) -> Latent:
         """The linear part of the latent's mean: the map of the subset of contrasts that is present."""

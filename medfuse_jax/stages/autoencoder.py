@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from medfuse_jax.data import labels
-from medfuse_jax.methods import losses
+from medfuse_jax.methods import atlas, linear, losses
 from medfuse_jax.metrics import image
-from medfuse_jax.models.autoencoder import RARE, Autoencoder
-from medfuse_jax.models.blocks import haar
+from medfuse_jax.models.autoencoder import RARE, Autoencoder, subset_of
+from medfuse_jax.models.blocks import haar, unhaar
 from medfuse_jax.models.initialise import initialise
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
@@ -27,8 +27,7 @@ JUDGED = {name: np.array([k for k, structure in enumerate(labels.STRUCTURES) if 
 
 def network(config: Any) -> Autoencoder:
     """The network of a config."""
-    atlas = tuple(int(side / max(config.data.spacing, ATLAS_MM)) for side in (192, 224, 192))
-    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), atlas, remat=config.remat,
+    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), remat=config.remat,
                        dtype=jnp.dtype(config.dtype), **config.model)
 
 
@@ -113,7 +112,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         names = [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]
         return scaled(np.concatenate(latents)) | {"contrasts": names}
 
-    return Stage("autoencoder", init, loss, evaluate, start=fitted, given=("atlas_bias",),
+    return Stage("autoencoder", init, loss, evaluate, start=fitted, given=("zero_atlas",),
                  probes={"reconstruction": reconstruction}, conclude=conclude)
 
 
@@ -132,79 +131,74 @@ def rarity() -> np.ndarray:
 
 
 def fitted(params: Params, data: Any) -> Params:
-    """The linear maps of `Autoencoder` at their best value for the training studies: the start of the training.
+    """What the training studies say in closed form: the point that training starts from.
 
-    The wavelet coefficients of a 4 x 4 x 4 cube of all contrasts are taken for one Gaussian. Decoder: its first
-    principal axes (the best linear autoencoder, Baldi & Hornik 1989). Encoder, for each subset of contrasts: the
-    coordinates of the conditional mean of all contrasts, so that missing ones are guessed from those that are there.
+    Linear maps (`linear.autoencoder`); an atlas, how it bends with the latent, and the brightnesses of the classes in
+    linearly rebuilt images (`atlas`).
     """
     count, features = len(labels.CONTRASTS), params["linear_in_bias"].shape[-1]
-    mean, covariance = moments(data)
-    values, vectors = np.linalg.eigh(covariance)
-    axes, values = vectors[:, ::-1][:, :features], np.maximum(values[::-1][:features], 0.0)
-    scale = max(float(np.sqrt(values.mean())), 1e-6)
-    kernel, bias = np.zeros(params["zero_linear_in"].shape), np.zeros(params["linear_in_bias"].shape)
-    contrast = np.arange(len(mean)) % count
-    for subset in range(1, 2**count):
-        seen = (subset >> contrast) & 1 == 1
-        within = covariance[np.ix_(seen, seen)] + NOISE * np.eye(seen.sum())
-        kernel[subset, seen] = np.linalg.solve(within, covariance[seen]) @ axes / scale
-        bias[subset] = -mean @ kernel[subset]
-    new = {"zero_linear_in": kernel, "linear_in_bias": bias,
-           "zero_linear_out": {"kernel": scale * axes.T, "bias": mean}}
-    new |= {"atlas_bias": atlas_of(data, params["atlas_bias"].shape)}
-    return params | jax.tree.map(lambda array: np.asarray(array, np.float32), new)
+    cells = int(np.prod(data.cohort.arrays["volumes"].shape[1:4])) // 64
+    some = int(np.clip(MEMORY // (cells * features), *STUDIES))
+    cubes = jax.jit(lambda volume: haar(haar(volume)))
+
+    moments = linear.Moments(64, count)
+    for batch in itertools.islice(data.valid(1, split="train"), some):
+        moments.add(np.asarray(cubes(batch["volume"])).reshape(-1, 64 * count), batch["present"][0])
+    maps = linear.autoencoder(*moments.told(), count, features)
+    new = {"zero_linear_in": maps["encoder"], "linear_in_bias": maps["encoder_bias"],
+           "zero_linear_out": {"kernel": maps["decoder"], "bias": maps["decoder_bias"]}}
+
+    seen = LabelStatistics(params, maps)
+    for batch in itertools.islice(data.valid(1, split="train"), some):
+        seen.add(batch, cubes(batch["volume"]))
+    return params | jax.tree.map(lambda array: np.asarray(array, np.float32), new | seen.told())
 
 
-def atlas_of(data: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Logits of how often each class, and last a lesion, lies at each place in training studies: shape z y x k."""
-    counted, lesions, people, known = np.zeros(shape), np.zeros(shape[:3]), 0, 0
-    for batch in itertools.islice(data.valid(1, split="train"), ENOUGH_ATLAS):
-        factor = batch["lesion"].shape[1] // shape[0]
-        if batch["structures_known"][0]:
-            people += 1
-            for structure in np.unique(batch["structures"]):
-                counted[..., structure] += blocks(batch["structures"][0] == structure, factor)
-        if batch["lesions_known"][0]:
-            known += 1
-            lesions += blocks(batch["lesion"][0], factor)
-    usual = counted[..., :-1].mean(axis=(0, 1, 2), keepdims=True)
-    logits = np.log((counted[..., :-1] + 0.05 * usual / max(people, 1) + 1e-3) / (people + 0.1))
-    share = (lesions + 1e-2) / (known + 1.0)
-    odds = np.log(share / (1 - share)) - RARE
-    return np.concatenate([logits if people else 0 * logits, (odds if known else 0 * odds)[..., None]], axis=-1)
+class LabelStatistics:
+    """Shares of the classes at each place beside the latent, and brightnesses of each class, of studies with labels."""
+
+    def __init__(self, params: Params, maps: dict[str, np.ndarray]):
+        self.fine, self.coarse = params["zero_atlas"]["bias"].shape, params["zero_atlas"]["mean"].shape
+        self.axes, self.classes = params["zero_atlas"]["axes"].shape, self.fine[-1] - 1
+        self.latents, self.parts, self.total, self.studies = [], [], np.zeros(self.fine), 0
+        self.named, self.sick = (np.zeros((k, 1 + len(labels.CONTRASTS), 1 + len(labels.CONTRASTS)))
+                                 for k in (self.classes, 2))
+        self.maps = {name: array.astype(np.float32) for name, array in maps.items()}
+
+    def add(self, batch: Batch, cubes: jax.Array) -> None:
+        """One study; without both kinds of labels it tells nothing here."""
+        if not (batch["structures_known"][0] and batch["lesions_known"][0]):
+            return
+        named, lesion = batch["structures"][0], batch["lesion"][0]
+        own, maps = int(subset_of(batch["present"])[0]), self.maps
+        latent = cubes @ maps["encoder"][own] + maps["encoder_bias"][own]
+        rebuilt = np.asarray(unhaar(unhaar(latent @ maps["decoder"] + maps["decoder_bias"])), np.float64)[0]
+        told = np.concatenate([np.ones((*named.shape, 1)), rebuilt], axis=-1)
+        for structure in np.unique(named):
+            inside = told[named == structure]
+            self.named[structure] += inside.T @ inside
+        brain = named > 0
+        inside, part = told[brain], lesion[brain][:, None]
+        self.sick += np.stack([inside.T @ ((1 - part) * inside), inside.T @ (part * inside)])
+        self.latents.append(np.asarray(latent).reshape(-1))
+        self.parts.append(atlas.shares(named, lesion, self.coarse[:3], self.classes))
+        self.total += atlas.shares(named, lesion, self.fine[:3], self.classes)
+        self.studies += 1
+
+    def told(self) -> Params:
+        """The parameters of the decoder's labels; those that were there when no study has labels."""
+        if not self.studies:
+            return {}
+        place = atlas.logits(self.total / self.studies, self.studies)
+        place[..., -1] -= RARE
+        bent = atlas.bent(np.stack(self.latents), np.stack(self.parts), self.axes[0])
+        bent["axes"] = bent["axes"].reshape(self.axes)
+        lesion = {name: array[..., 1:] - array[..., :1] for name, array in atlas.densities(self.sick).items()}
+        return {"zero_atlas": bent | {"bias": place}, "zero_structure_likelihood": atlas.densities(self.named),
+                "zero_lesion_likelihood": lesion}
 
 
-def blocks(values: np.ndarray, factor: int) -> np.ndarray:
-    """Means over cubes of so many voxels a side."""
-    z, y, x = (side // factor for side in values.shape)
-    return values.reshape(z, factor, y, factor, x, factor).mean(axis=(1, 3, 5))
-
-
-def moments(data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the two-level wavelet coefficients of training studies (float64).
-
-    A pair of contrasts is judged where both are there; of a contrast that no study has, both are zero.
-    """
-    count = len(labels.CONTRASTS)
-    bands = jax.jit(lambda volume: haar(haar(volume)).reshape(-1, 64 * count))
-    total, square, cells = np.zeros(64 * count), np.zeros((64 * count, 64 * count)), np.zeros((count, count))
-    for batch in itertools.islice(data.valid(1, split="train"), ENOUGH_CUBES):
-        there = np.tile(batch["present"][0].astype(np.float64), 64)
-        some = np.asarray(bands(batch["volume"]), np.float64) * there
-        total, square = total + some.sum(axis=0), square + some.T @ some
-        cells += len(some) * np.outer(there[:count], there[:count])
-    pairs = np.maximum(np.tile(cells, (64, 64)), 1.0)
-    mean = total / np.diagonal(pairs)
-    covariance = square / pairs - np.outer(mean, mean)
-    values, vectors = np.linalg.eigh(covariance * (pairs > 1.0))
-    return mean, vectors * np.maximum(values, 0.0) @ vectors.T       # pairs of different studies: clip what is negative
-
-
-NOISE = 1e-3            # variance of a scan's noise, in squared medians of the brain
-ATLAS_MM = 4.0           # grid of the atlas, coarser where the model's is
-ENOUGH_ATLAS = 256      # studies that make it
-ENOUGH_CUBES = 64       # studies from which the Gaussian of cubes is taken
+MEMORY, STUDIES = 2**28, (16, 256)          # numbers of latents that are held at once to be fitted to, least and most
 ENOUGH = 512            # studies from which the statistics of the latent are taken
 
 
@@ -250,7 +244,7 @@ def scaled(latents: np.ndarray) -> dict[str, np.ndarray]:
     One number, so that what differs most between people, which is what is seen, stays largest.
     """
     mean = latents.mean(axis=0, dtype=np.float64)
-    usual = float(np.sqrt(np.mean((mean - mean.mean(axis=(0, 1, 2))) ** 2)))      # of a head: it differs from place to place
+    usual = float(np.sqrt(np.mean((mean - mean.mean(axis=(0, 1, 2))) ** 2)))       # between places: of one head, even
     deviation = max(float(np.sqrt(np.mean((latents - mean) ** 2))), 0.1 * usual, 1e-6)
     return {"latent_mean": mean.astype(np.float32), "latent_deviation": np.float32([deviation])}
 
