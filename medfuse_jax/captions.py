@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from medfuse_jax.data import language
+from medfuse_jax.data.definitions import Real
 from medfuse_jax.data.findings import ATROPHY, REGIONS, Findings, Statement
 from medfuse_jax.data.language.titles import TITLES
 from medfuse_jax.metrics import obedience
@@ -17,11 +18,11 @@ ENGLISH = {
     "asked": "asked for", "found": "measured", "wanted": "expected", "verdict": "verdict",
     "obeyed": "obeyed", "not obeyed": "not obeyed", "not measurable": "not measurable",
     "tally": "{} of {} measurable commands obeyed", "none": "nothing else",
-    "lesion": "lesion", "lesions": "lesions", "or": "to", "then": "; ", "all": "measured in all", "person": "an image does not show it",
-    "only": "no other abnormality",
-    "volumes": "volumes compared with those of a healthy {} with this head", "sex": {"F": "woman", "M": "man",
-                                                                                   None: "person"},
-    "age": " of {:.0f}", "fraction": "brain parenchymal fraction {}",
+    "lesion": "lesion", "lesions": "lesions", "or": "to", "then": "; ", "all": "measured in all",
+    "person": "an image does not show it", "only": "no other abnormality",
+    "volumes": "volumes compared with those of {} with this head", "healthy F": "a healthy woman",
+    "healthy M": "a healthy man", "healthy None": "a healthy person", "age": " of {:.0f}",
+    "fraction": "brain parenchymal fraction {}",
     "axial": "axial", "coronal": "coronal", "sagittal": "sagittal", "labels": "labels", "R": "R", "L": "L", "A": "A",
     "P": "P", "cortex": "cortex", "ventricles": "ventricles", "pallidum": "pallidum", "brainstem": "brainstem",
     "cerebellum": "cerebellum", "sides": "radiological view: the person's right is on the left",
@@ -34,8 +35,8 @@ FRENCH = {
     "tally": "{} demandes mesurables sur {} respectées", "none": "rien d'autre",
     "lesion": "lésion", "lesions": "lésions", "or": "à", "then": " ; ", "all": "mesuré en tout",
     "person": "une image ne le montre pas", "only": "pas d'autre anomalie",
-    "volumes": "volumes comparés à ceux d'{} en bonne santé avec cette tête",
-    "sex": {"F": "une femme", "M": "un homme", None: "une personne"}, "age": " de {:.0f} ans",
+    "volumes": "volumes comparés à ceux d'{} avec cette tête", "healthy F": "une femme en bonne santé",
+    "healthy M": "un homme en bonne santé", "healthy None": "une personne en bonne santé", "age": ", {:.0f} ans,",
     "fraction": "fraction parenchymateuse cérébrale {}",
     "axial": "axiale", "coronal": "coronale", "sagittal": "sagittale", "labels": "structures", "R": "D", "L": "G",
     "A": "A", "P": "P", "cortex": "cortex", "ventricles": "ventricules", "pallidum": "pallidum",
@@ -69,22 +70,22 @@ class Captions:
     def __getitem__(self, key: str) -> str:
         return self.words.get(key) or self.titles[key]
 
-    def number(self, value: float, digits: int = 1, signed: bool = False) -> str:
+    def number(self, value: Real, digits: int = 1, signed: bool = False) -> str:
         """A number with so many decimals, in the language's own writing."""
         text = f"{value:{'+' if signed else ''}.{digits}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
         return text.replace("-", MINUS).replace(".", self.lexicon.decimal)
 
-    def ml(self, value: float) -> str:
+    def ml(self, value: Real) -> str:
         """A volume with the decimals that it needs."""
         return f"{self.number(value, 0 if value >= 100 else 1 if value >= 10 else 2)}{SPACE}ml"
 
-    def lesions(self, count: float) -> str:
+    def lesions(self, count: Real) -> str:
         """A number of lesions."""
         one = self.lexicon.is_one(count)
         return f"{count:.0f}{SPACE}{self['lesion' if one else 'lesions']}"
 
-    def amount(self, verdict: Verdict, value: float) -> str:
+    def amount(self, verdict: Verdict, value: Real) -> str:
         """A value in the unit of a verdict."""
         return self.lesions(value) if verdict.unit == "lesions" else self.ml(value)
 
@@ -147,7 +148,7 @@ class Captions:
         lesions = f"{self.lesions(findings.lesion_count)}, {self.ml(findings.lesion_volume_ml)}"
         lines = [f"{self['all']}{self.colon} {lesions}" + (f" ({places})" if places else "")]
         if findings.deviation_percent:
-            person = self.words["sex"][findings.sex]
+            person = self[f"healthy {findings.sex}"]
             person += "" if findings.age is None else self["age"].format(findings.age)
             volumes = ", ".join(f"{self[name]} {self.number(findings.deviation_percent[name], 0, True)}{SPACE}%"
                                 for name in ATROPHY)

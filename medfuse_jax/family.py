@@ -46,7 +46,8 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
             train(lent_config(config, name, configs), workdir, configs, command, said)
         borrowed[name] = borrow(place)
         same_grid(config, borrowed[name], place)
-        same_network(borrowed[name], borrowed)
+    for lent in borrowed.values():
+        same_network(lent, borrowed)
     if finished(folder, config.steps):
         same_config(folder, config)
         if borrowed:

@@ -32,7 +32,7 @@ slices = planes.slices        # the same page as bare pixels, for TensorBoard
 def preview(volumes: Mapping[str, np.ndarray], path: str | Path, *, spacing: definitions.Spacing,
             structures: np.ndarray | None = None, lesions: np.ndarray | None = None, title: str = "",
             findings: Findings | None = None, verdicts: Sequence[Verdict] = (), language: str = "en",
-            made_mm: float | None = None, synthetic: bool = True) -> Path:
+            made_mm: definitions.Real | None = None, synthetic: bool = True) -> Path:
     """A study on one page: each contrast and its labels in three planes, what was asked and whether it was obeyed.
 
     volumes: contrast -> x y z. structures: x y z classes. lesions: x y z, bool or fraction of the voxel.
@@ -121,7 +121,7 @@ class Sheet:
         if shown.structures is not None:
             self.name_colours(bottom - 1.1 * word)
 
-    def foot(self, made_mm: float | None, synthetic: bool) -> None:
+    def foot(self, made_mm: definitions.Real | None, synthetic: bool) -> None:
         """Which side is which, how fine the grid is, and that nothing here is real."""
         spacing = self.shown.spacing
         sides = " x ".join(f"{side:.3g}" for side in (spacing if np.ptp(spacing) > 1e-3 else spacing[:1]))

@@ -70,7 +70,7 @@ class Study(NamedTuple):
 
 
 def study(volumes: Mapping[str, np.ndarray], spacing: definitions.Spacing, structures: np.ndarray | None = None,
-          lesions: np.ndarray | None = None, made_mm: float | None = None) -> Study:
+          lesions: np.ndarray | None = None, made_mm: definitions.Real | None = None) -> Study:
     """Crop to the head, choose the cuts and the windows. made_mm: the grid of the labels, if it was a coarser one."""
     spacing = definitions.spacing_of(spacing)
     volumes = {name: np.nan_to_num(np.asarray(volume, np.float32)) for name, volume in volumes.items()}
@@ -112,8 +112,8 @@ def enlarged(picture: np.ndarray, factors: tuple[float, float], order: int = 1) 
 
 
 def outlined(lesions: np.ndarray, factors: tuple[float, float], blur: Sequence[float]) -> np.ndarray:
-    """A slice of lesions, 0..1, whose outline is drawn at one half: steps of a coarser grid are rounded, sizes stay."""
-    return enlarged(ndimage.gaussian_filter(lesions.astype(np.float32), (np.asarray(blur) - SMOOTH) / 2), factors)
+    """A slice of lesions, 0..1, whose outline is drawn at one half; the steps of a coarser grid are rounded."""
+    return enlarged(ndimage.gaussian_filter(lesions.astype(np.float32), (np.asarray(blur) - SMOOTH) / 3), factors)
 
 
 def painted(structures: np.ndarray, factors: tuple[float, float],

@@ -70,7 +70,7 @@ class Request:
         return [f"no image is given: the {' and '.join(given)} weight counts nothing"] * bool(given and not self.images)
 
 
-def check_weight(name: str, value: float | None) -> None:
+def check_weight(name: str, value: int | float | None) -> None:
     """MedFuseError for a weight that is no number from 0 to 100; None: as the config says."""
     if value is not None and not (math.isfinite(value) and 0 <= value <= MOST_WEIGHT):
         raise MedFuseError(f"{name} weight {value} cannot be used: give a number from 0 to {MOST_WEIGHT}")

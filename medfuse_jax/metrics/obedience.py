@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from medfuse_jax.data import definitions
+from medfuse_jax.data.definitions import Real
 from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Findings, Statement
 from medfuse_jax.data.language.coherence import entail
 
@@ -31,9 +32,9 @@ class Verdict(NamedTuple):
     commanded: Any
     measured: Any                   # in the command's own terms: a number, a word, names
     obeyed: bool | None
-    amount: float | None = None     # the number behind it
+    amount: Real | None = None     # the number behind it
     unit: str = ""                  # lesions | ml
-    allowed: tuple[float, float] = ANY      # the amounts that obey, at the ends about
+    allowed: tuple[Real, Real] = ANY      # the amounts that obey, at the ends about
     why: str = ""                   # it cannot be measured
 
     @property
@@ -44,7 +45,9 @@ class Verdict(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """For sample.json; an open end, and what says nothing, is left out."""
         low, high = (None if math.isinf(end) else round(end, 3) for end in self.allowed)
-        told = {"finding": self.finding, "verdict": self.word, "commanded": self.commanded, "measured": self.measured,
+        whole = isinstance(self.commanded, float) and self.commanded.is_integer()
+        told = {"finding": self.finding, "verdict": self.word,
+                "commanded": int(self.commanded) if whole else self.commanded, "measured": self.measured,
                 "amount": None if self.amount is None else round(self.amount, 3), "unit": self.unit or None,
                 "at_least": low, "at_most": high, "why": self.why or None}
         always = ("commanded", "measured")
@@ -60,7 +63,7 @@ def judge(statement: Statement, findings: Findings, contrasts: Sequence[str]) ->
             *_atrophy(statement, findings), *_rest(statement, findings)]
 
 
-def count_allowed(commanded: int | str | None) -> tuple[float, float]:
+def count_allowed(commanded: int | str | None) -> tuple[Real, Real]:
     """The counts that obey a number, a word, or just "lesions" (None)."""
     if commanded is None:
         return 1, math.inf
@@ -71,9 +74,9 @@ def count_allowed(commanded: int | str | None) -> tuple[float, float]:
     return (0, 0) if commanded == 0 else (max(commanded - slack, 1), commanded + slack)
 
 
-def volume_allowed(commanded: float) -> tuple[float, float]:
+def volume_allowed(commanded: Real) -> tuple[Real, Real]:
     """The volumes that obey a number of ml."""
-    return (1 - TOLERANCE) * commanded, (1 + TOLERANCE) * commanded
+    return round((1 - TOLERANCE) * commanded, 6), round((1 + TOLERANCE) * commanded, 6)
 
 
 def _contrasts(statement: Statement, made: Sequence[str]) -> Iterator[Verdict]:
@@ -114,7 +117,7 @@ def _count(finding: str, command: Statement, commanded: int | str | None, measur
                    (low, high))
 
 
-def _volume(finding: str, command: Statement, commanded: float, measured: float, findings: Findings) -> Verdict:
+def _volume(finding: str, command: Statement, commanded: Real, measured: Real, findings: Findings) -> Verdict:
     (low, high), voxel = volume_allowed(commanded), definitions.voxel_ml(findings.spacing_mm)
     if 0 < commanded < voxel:
         return Verdict(finding, command, commanded, None, None, why=FINER)
@@ -146,7 +149,6 @@ def _rest(statement: Statement, findings: Findings) -> Iterator[Verdict]:
     for name in PERSON:
         value = getattr(statement, name)
         if value is not None:
-            value = int(value) if isinstance(value, float) and value.is_integer() else value
             yield Verdict(name, Statement(**{name: value}), value, None, None, why=OF_THE_PERSON)
 
 
