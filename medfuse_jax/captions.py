@@ -17,7 +17,7 @@ MARKS = {"obeyed": "\N{CHECK MARK}", "not obeyed": "\N{BALLOT X}", "not measurab
 ENGLISH = {
     "asked": "asked for", "found": "measured", "wanted": "expected", "verdict": "verdict",
     "obeyed": "obeyed", "not obeyed": "not obeyed", "not measurable": "not measurable",
-    "tally": "{} of {} measurable commands obeyed", "none": "nothing else",
+    "tally": "{} of {} measurable commands obeyed", "nothing": "nothing else",
     "lesion": "lesion", "lesions": "lesions", "or": "to", "then": "; ", "all": "measured in all",
     "person": "an image does not show it", "only": "no other abnormality",
     "volumes": "volumes compared with those of {} with this head", "healthy F": "a healthy woman",
@@ -32,7 +32,7 @@ ENGLISH = {
 FRENCH = {
     "asked": "demandé", "found": "mesuré", "wanted": "attendu", "verdict": "verdict",
     "obeyed": "respecté", "not obeyed": "non respecté", "not measurable": "non mesurable",
-    "tally": "{} demandes mesurables sur {} respectées", "none": "rien d'autre",
+    "tally": "{} demandes mesurables sur {} respectées", "nothing": "rien d'autre",
     "lesion": "lésion", "lesions": "lésions", "or": "à", "then": " ; ", "all": "mesuré en tout",
     "person": "une image ne le montre pas", "only": "pas d'autre anomalie",
     "volumes": "volumes comparés à ceux d'{} avec cette tête", "healthy F": "une femme en bonne santé",
@@ -133,7 +133,7 @@ class Captions:
         if verdict.finding == "contrasts":
             return ", ".join(verdict.measured)
         if verdict.finding == "only" and verdict.obeyed is not None:
-            return ", ".join(self[name] for name in verdict.measured) or self["none"]
+            return ", ".join(self[name] for name in verdict.measured) or self["nothing"]
         if verdict.amount is None:
             return self.words.get(verdict.why, verdict.why)
         word = f", {self[verdict.measured]}" if verdict.finding.startswith("atrophy") else ""

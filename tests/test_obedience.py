@@ -98,6 +98,11 @@ def test_a_log_line_names_what_was_disobeyed():
                     "10 lesions); heavy lesion load (measured 1.9 ml, expected 15 to 30 ml)")
 
 
+def test_a_grade_is_told_with_its_volume():
+    found = [Captions().row(judge("no caudate atrophy", 9, 6.0, each)[0]).found for each in (0.0, -15.0)]
+    assert [text.partition(", ")[2] for text in found] == ["no atrophy", "moderate atrophy"]
+
+
 def test_the_table_speaks_the_language_of_the_sentence():
     rows = Captions("fr").rows(judge("femme de 42 ans, SEP-RR, atrophie thalamique sévère, 6,2 ml, deux nouvelles "
                                      "lésions", 9, 6.2, -25.0))
