@@ -24,7 +24,7 @@ PRESETS = {
 def get_config(preset: str = "auto"):
     config = base("autoencoder")
     # widths and residual blocks at 1/2 and at 1/4 of the grid
-    config.model = dict(widths=(32, 64), encoder_blocks=(0, 1), decoder_blocks=(0, 2), features=32)
+    config.model = dict(widths=(32, 64), encoder_blocks=(0, 1), decoder_blocks=(0, 2), features=64)
     config.loss = dict(
         forget_contrast=0.2,      # share of the examples in which some contrasts are hidden from the encoder
         gradient=0.5,             # edges: difference of the spatial gradients

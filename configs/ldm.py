@@ -28,6 +28,10 @@ def get_config(preset: str = "auto"):
         levels="logit_normal",        # logit_normal | uniform
         shift=3.0,                    # more levels near the noise, where text and image decide
     )
+    config.prior = dict(
+        effects=8, axes=32,          # of the Gaussian that the network corrects: what facts do; how people differ
+        ridge=100.0, draws=16,        # its shrinkage, in studies; sentences drawn of each study
+    )
     config.condition = dict(
         forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained
         masked=0.25,                              # share of the shown images that are the scan itself with a hole

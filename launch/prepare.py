@@ -1,11 +1,13 @@
 """A BIDS tree becomes a prepared folder that trains. Nothing in the tree is changed.
 
     python launch/prepare.py --source=BIDS --out=prepared --spacing=4 --jobs=2
-    python launch/train.py --config=configs/autoencoder.py:local --config.data.source=prepared
+    python launch/train.py --config=configs/autoencoder.py:local --workdir=runs-real --config.data.source=prepared
 
 Studies that cannot be used are listed in OUT/rejected.tsv with the reason. Research only, not for clinical use.
 """
 
+import shlex
+import signal
 import sys
 
 try:
@@ -21,7 +23,7 @@ from absl import flags
 SOURCE = flags.DEFINE_string("source", None, "root of a BIDS tree (the folder that holds sub-*)", required=True)
 OUT = flags.DEFINE_string("out", None, "the prepared folder to write; an earlier prepared folder there is replaced",
                           required=True)
-SPACING = flags.DEFINE_float("spacing", 1.0, "grid in mm: 8, 4, 2 or 1 for the presets tiny, local, gpu and pod")
+SPACING = flags.DEFINE_float("spacing", 1.0, "grid in mm: 8, 4, 2 or 1, for the presets tiny, local, gpu and pod")
 JOBS = flags.DEFINE_integer("jobs", 1, "studies made at the same time; 0: one a core", lower_bound=0)
 SEED = flags.DEFINE_integer("seed", 0, "of the split into train, valid and test", lower_bound=0)
 REGISTER = flags.DEFINE_boolean("register", False, "move every brain's centre onto the MNI152 brain's, not only those "
@@ -31,10 +33,12 @@ REGISTER = flags.DEFINE_boolean("register", False, "move every brain's centre on
 def main() -> None:
     from absl import logging
 
-    from medfuse_jax.data.prepare import prepare
+    from medfuse_jax.data.prepare import PRESETS, prepare
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)        # leaves no half folder behind, as Ctrl-C
     out = prepare(SOURCE.value, OUT.value, SPACING.value, JOBS.value, SEED.value, REGISTER.value)
-    logging.info("next: python launch/train.py --config=configs/autoencoder.py --config.data.source=%s", out)
+    logging.info("next: python launch/train.py --config=configs/autoencoder.py:%s %s %s", PRESETS[SPACING.value],
+                 shlex.quote(f"--workdir=runs-{out.resolve().name}"), shlex.quote(f"--config.data.source={out}"))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@
 Run it again to go on where it stopped; a finished stage is not trained again.
 """
 
+import shlex
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 try:
     from medfuse_jax import command
@@ -33,15 +35,15 @@ def main() -> None:
     began = time.monotonic()
     from medfuse_jax.train import sharding
     sharding.initialise()
-    from medfuse_jax import family
+    from medfuse_jax import family, overrides
     config, workdir = CONFIG.value, Path(WORKDIR.value)
-    configs = Path(CONFIG.flag.value.partition(":")[0]).parent
+    configs = overrides.split(CONFIG.flag.value)[0].parent
     folder = family.train(config, workdir, configs)
     if not sharding.chief():
         return
     if config.stage == "ldm":
         show(workdir, folder)
-    sys.stdout.write(f"done in {time.monotonic() - began:.0f} s. Next:\n{following(config.stage, workdir)}")
+    sys.stdout.write(f"done in {time.monotonic() - began:.0f} s. Next:\n{following(config, workdir)}")
 
 
 def show(workdir: Path, folder: Path) -> None:
@@ -66,15 +68,18 @@ def newer(made: Path, than: Path) -> bool:
     return made.exists() and made.stat().st_mtime >= than.stat().st_mtime
 
 
-def following(stage: str, workdir: Path) -> str:
+def following(config: Any, workdir: Path) -> str:
     """The exact commands that come next."""
+    stage, source = config.stage, config.data.source
     look = f"  look at the curves      tensorboard --logdir={workdir}\n"
     own = f"  use your own BIDS data  python launch/train.py --config=configs/autoencoder.py --workdir={workdir}-own " \
           "--config.data.source=PATH\n"
     if stage == "ldm":
         return ("  sample another prompt   python launch/sample.py --workdir=" + str(workdir)
                 + ' --prompt="FLAIR, woman of 42, RRMS, nine periventricular lesions, 6 ml" --out=out\n' + look + own)
-    onward = f"  train the next stage    python launch/train.py --config=configs/ldm.py --workdir={workdir}\n"
+    same = "" if source == "simulated" else " " + shlex.quote(f"--config.data.source={source}")
+    onward = (f"  train the next stage    python launch/train.py --config=configs/ldm.py:{config.preset} "
+              f"--workdir={workdir}{same}\n")
     return onward + look + own
 
 

@@ -10,25 +10,37 @@ from medfuse_jax.errors import MedFuseError
 
 PRESETS = ("tiny", "local", "gpu", "pod")
 
-# Fields that take a word, and the least value of those that take a number: a mistake is told before anything is built.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "dtype": ("float32", "bfloat16"), "data.language": ("en", "fr", "both"), "optimizer.decay": ("cosine", "constant"),
-    "process.prediction": ("flow", "v", "eps"), "process.levels": ("logit_normal", "uniform"),
-    "sampler.name": ("euler", "heun"), "loss.kind": ("infonce", "siglip"),
-}
-LEAST: dict[str, float] = {
-    "steps": 1, "batch": 1, "seed": 0, "log_every": 0, "evaluate_every": 0, "checkpoint_every": 0, "mesh.space": 1,
-    "data.spacing": 0.5, "data.subjects": 1, "data.visits": 1, "data.seed": 0, "data.jobs": 0,
-    "optimizer.rate": 0, "optimizer.warmup": 0, "optimizer.weight_decay": 0, "optimizer.clip": 0, "optimizer.ema": 0,
-    "optimizer.accumulate": 1, "sampler.steps": 1, "process.shift": 0.01,
-}
-
 # What a preset means for the data is the same for all stages: one family, one grid, one cohort.
 GRIDS: dict[str, dict[str, Any]] = {
     "tiny": dict(spacing=8.0, subjects=8, visits=2),
     "local": dict(spacing=4.0, subjects=160, visits=2),
     "gpu": dict(spacing=2.0, subjects=1000, visits=2),
     "pod": dict(spacing=1.0, subjects=4000, visits=3),
+}
+
+# Fields that take one of a few values, and how small or large the numbers of others may be: a mistake is told before
+# anything is built.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "dtype": ("float32", "bfloat16"), "data.spacing": tuple(settings["spacing"] for settings in GRIDS.values()),
+    "data.language": ("en", "fr", "both"), "optimizer.decay": ("cosine", "constant"),
+    "process.prediction": ("flow", "v", "eps"), "process.levels": ("logit_normal", "uniform"),
+    "sampler.name": ("euler", "heun"), "loss.kind": ("infonce", "siglip"),
+}
+LEAST: dict[str, float] = {
+    "steps": 1, "batch": 1, "seed": 0, "log_every": 0, "evaluate_every": 0, "checkpoint_every": 0, "mesh.space": 1,
+    "data.subjects": 1, "data.visits": 1, "data.seed": 0, "data.jobs": 0,
+    "optimizer.rate": 0, "optimizer.warmup": 0, "optimizer.weight_decay": 0, "optimizer.clip": 0, "optimizer.ema": 0,
+    "optimizer.accumulate": 1, "sampler.steps": 1, "sampler.text_weight": 0, "sampler.image_weight": 0,
+    "process.shift": 0.01, "condition.forget_text": 0, "condition.forget_image": 0, "condition.masked": 0,
+    "loss.forget_contrast": 0, "loss.gradient": 0, "loss.lesion": 0, "loss.structures": 0, "loss.lesions": 0,
+    "loss.divergence": 0, "loss.planes": 0,
+}
+MOST: dict[str, float] = {
+    "seed": 2**31 - 1, "data.seed": 2**31 - 1, "optimizer.rate": 1, "optimizer.weight_decay": 1,
+    "optimizer.ema": 0.99999, "sampler.steps": 1000, "sampler.text_weight": 100, "sampler.image_weight": 100,
+    "process.shift": 100, "condition.forget_text": 1, "condition.forget_image": 1, "condition.masked": 1,
+    "loss.forget_contrast": 1, "loss.gradient": 1e4, "loss.lesion": 1e4, "loss.structures": 1e4, "loss.lesions": 1e4,
+    "loss.divergence": 1e4,
 }
 
 

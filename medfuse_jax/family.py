@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from medfuse_jax import overrides
-from medfuse_jax.data import prepare, tokens
+from medfuse_jax.data import contents, prepare, tokens
 from medfuse_jax.data.pipeline import Cohort, Examples
 from medfuse_jax.data.simulate import cohort as simulated
 from medfuse_jax.errors import MedFuseError
@@ -21,7 +21,7 @@ from medfuse_jax.stages.stage import Borrowed, Stage
 from medfuse_jax.train import checkpoint, loop, sharding
 from medfuse_jax.train.digest import digests_on_host, shapes
 from medfuse_jax.train.identity import refuse_other_network, same_config, twelve
-from medfuse_jax.train.log import read_statistics
+from medfuse_jax.train.log import read_json, read_statistics
 
 STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
 Said = dict[tuple[str, str], dict[str, np.ndarray]]        # (autoencoder, cohort) -> what it said of each study
@@ -46,10 +46,13 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
             train(lent_config(config, name, configs), workdir, configs, command, said)
         borrowed[name] = borrow(place)
         same_grid(config, borrowed[name], place)
+        if not config.borrow[name]:
+            same_data(config, workdir, place, f", or borrow it all the same: --config.borrow.{name}={place}")
     for lent in borrowed.values():
         same_network(lent, borrowed)
     if finished(folder, config.steps):
         same_config(folder, config)
+        same_data(config, workdir, folder)
         if borrowed:
             same_weights(folder, borrow(folder), borrowed)
         logging.info("%s: finished before (%s)", config.stage, folder / "summary.json")
@@ -58,6 +61,9 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
     if float(cohort.info["spacing"]) != float(config.data.spacing):
         raise MedFuseError(f"{cohort.folder}: prepared at {cohort.info['spacing']} mm but data.spacing is "
                            f"{config.data.spacing}: prepare it again with --spacing={config.data.spacing:g}")
+    if cohort.valid_is_train:
+        logging.warning("%s: nobody is held out: what is said of validation is said of the training people",
+                        cohort.folder)
     stage = STAGES[config.stage].build(config, borrowed)
     examples = Examples(cohort, STAGES[config.stage].READS, seed=config.seed, languages=config.data.language,
                         tokenizer=words(config, folder), length=sentence_length(config, borrowed),
@@ -115,21 +121,39 @@ def same_grid(config: ConfigDict, lent: Borrowed, folder: Path) -> None:
                            f"{config.data.spacing:g} mm: choose the preset {lent.config.preset} or another --workdir")
 
 
-def prepared(config: ConfigDict, workdir: Path) -> Path:
-    """The prepared folder of a config: the simulated cohort (in the user's cache), or one made from a BIDS tree."""
+def same_data(config: ConfigDict, workdir: Path, folder: Path, cure: str = "") -> None:
+    """A family lives on one data set: refuse a finished stage that was trained on other contents. Nobody is drawn."""
+    trained = read_json(folder / "summary.json").get("data", {}).get("contents")
+    if config.data.source == "simulated":
+        own = contents.of_prepared(dict(source="simulated", settings=simulated.told(people(config))))
+    else:
+        own = Cohort(prepared(config, workdir)).contents
+    if trained not in (None, own):
+        raise MedFuseError(f"{folder}: trained on other data (contents {trained}) than --config.data.source="
+                           f"{config.data.source} (contents {own}): name the same data, or another --workdir{cure}")
+
+
+def people(config: ConfigDict) -> simulated.CohortSettings:
+    """The simulated cohort of a config."""
+    data = config.data
+    return simulated.CohortSettings(subjects=data.subjects, visits=data.visits, spacing=data.spacing, seed=data.seed)
+
+
+def prepared(config: ConfigDict, workdir: Path, trusted: bool = False) -> Path:
+    """The prepared folder of a config: the simulated cohort (in the user's cache), or one made from a BIDS tree.
+
+    trusted: one that lies in the workdir is its own, whatever became of the tree since.
+    """
     data = config.data
     if data.source == "simulated":
-        return simulated.cached(simulated.CohortSettings(subjects=data.subjects, visits=data.visits,
-                                                         spacing=data.spacing, seed=data.seed), jobs=data.jobs)
+        return simulated.cached(people(config), jobs=data.jobs)
     source = Path(data.source)
     if prepare.is_prepared(source):
         return source
     folder = workdir / f"prepared-{data.spacing:g}mm"
     if prepare.is_prepared(folder):
-        made_from = json.loads((folder / "prepared.json").read_text())["source"]
-        if made_from != source.resolve().name:
-            raise MedFuseError(f"{folder} was prepared from {made_from}, not from {source.name}: "
-                               "choose another --workdir")
+        if not trusted:
+            contents.same_tree(folder, source, data.jobs)
         return folder
     logging.info("preparing %s at %g mm in %s", source, data.spacing, folder)
     return prepare.prepare(source, folder, data.spacing, jobs=data.jobs)

@@ -14,6 +14,7 @@ from absl import logging
 
 from medfuse_jax import family
 from medfuse_jax.data import grid, labels, nifti, prepare, tokens
+from medfuse_jax.data.findings import Range
 from medfuse_jax.data.language import Reading
 from medfuse_jax.data.resampling import fraction, resample
 from medfuse_jax.errors import MedFuseError
@@ -222,7 +223,7 @@ class MedFuse:
         affine = grid.standard(self.stage("ldm").config.data.spacing).affine if reference is None \
             else reference.first.affine
         spacing, stated = grid.Grid(shown.structures.shape, affine).spacing, reading.statement
-        findings = biomarkers.measure(shown.structures, shown.lesions, spacing, age=stated.age, sex=stated.sex,
+        findings = biomarkers.measure(shown.structures, shown.lesions, spacing, age=middle(stated.age), sex=stated.sex,
                                       contrasts=tuple(shown.volumes), source="medfuse_jax sample")
         verdicts = obedience.judge(stated, findings, tuple(shown.volumes))
         record = record | {"measured": told(findings), "verdicts": [verdict.to_json() for verdict in verdicts],
@@ -255,6 +256,13 @@ class MedFuse:
             "mask": None if request.mask is None else Path(request.mask).name,
             "fixups": [] if reference is None else reference.placed.fixups, "notice": NOTICE,
         }
+
+
+def middle(age: float | Range | None) -> float | None:
+    """The age whose volumes are expected: the middle of a range, or the end that it has."""
+    if not isinstance(age, Range):
+        return age
+    return float(age.low if age.high is None else (age.low + age.high) / 2)
 
 
 def outside(unchanged: Shown, made: Shown, reference: Reference) -> Shown:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from medfuse_jax.config import CHOICES, LEAST
+from medfuse_jax.config import CHOICES, LEAST, MOST
 from medfuse_jax.errors import MedFuseError
 
 
@@ -61,9 +61,11 @@ def change(config: ConfigDict, assignments: Iterable[str], origin: str) -> Confi
         _set(config, name, _read(name, text, fields[name]))
     for name, value in _fields(config):
         if name in CHOICES and value not in CHOICES[name]:
-            raise MedFuseError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
-        if name in LEAST and isinstance(value, int | float) and value < LEAST[name]:
+            raise MedFuseError(f"{name} is one of {', '.join(map(str, CHOICES[name]))}, not {value!r}")
+        if isinstance(value, int | float) and value < LEAST.get(name, -math.inf):
             raise MedFuseError(f"{name} is at least {LEAST[name]}, not {value}")
+        if isinstance(value, int | float) and value > MOST.get(name, math.inf):
+            raise MedFuseError(f"{name} is at most {MOST[name]}, not {value}")
     return config.lock()
 
 

@@ -91,6 +91,17 @@ def test_nothing_at_all_is_said_plainly():
     assert found.lesion_count == 0 and found.deviation_percent == {} and "structures" in found.not_assessed
 
 
+def test_what_has_no_mask_is_not_assessed(head, lesions):
+    whole = biomarkers.measure(head, lesions, 1.0)
+    found = biomarkers.measure(None, lesions, 1.0, earlier=(head, lesions, 1.0))
+    assert (found.lesion_count, found.lesion_volume_ml) == (whole.lesion_count, whole.lesion_volume_ml)
+    assert found.lesions_by_region == found.structures_ml == {} and found.not_assessed[-1] == "structures"
+    assert found.dissemination_in_space is found.intracranial_volume_ml is found.change is None and not found.whole
+    found = biomarkers.measure(head, None, 1.0)
+    assert found.structures_ml == whole.structures_ml and found.not_assessed[-1] == "lesions" and not found.whole
+    assert found.lesion_count is found.lesion_volume_ml is found.dissemination_in_space is None and whole.whole
+
+
 def test_the_record_survives_json(head, lesions):
     found = biomarkers.measure(head, lesions, (1.0, 1.0, 3.0), age=33.0, earlier=(head, lesions, 1.0))
     assert Findings.from_json(json.loads(json.dumps(found.to_json()))) == found

@@ -3,10 +3,12 @@ import json
 import shutil
 
 import numpy as np
+import phantom
 import pytest
 
 from medfuse_jax import MedFuse, overrides
 from medfuse_jax import family as house
+from medfuse_jax.data import prepare
 from medfuse_jax.errors import MedFuseError
 
 
@@ -47,7 +49,8 @@ def test_a_finished_family_is_left_alone(family, train):
 
 @pytest.mark.parametrize("change, told", [
     ("model.width=48", r"ldm: made with another config \(model.width was 32, is 48\)"), ("seed=1", "seed was 0, is 1"),
-    ("data.spacing=16", "trained at 8 mm, but this run is at 16 mm: choose the preset tiny or another --workdir"),
+    ("data.spacing=4", "trained at 8 mm, but this run is at 4 mm: choose the preset tiny or another --workdir"),
+    ("data.subjects=9", "alignment: trained on other data .* or borrow it all the same: --config.borrow.alignment="),
     ("borrow.alignment=nowhere", "nowhere: no finished alignment there: train it, or leave the field empty"),
 ])
 def test_another_config_is_refused(family, train, change, told):
@@ -87,6 +90,25 @@ def test_a_workdir_keeps_to_one_data_set(train, tmp_path):
     (folder / "prepared.json").write_text('{"source": "hospital"}')
     with pytest.raises(MedFuseError, match="was prepared from hospital, not from clinic: choose another --workdir"):
         train(f"data.source={tmp_path / 'clinic'}", stage="autoencoder", workdir=tmp_path)
+
+
+def test_a_family_lives_on_one_data_set(family, train, tmp_path):
+    runs = shutil.copytree(family, tmp_path / "runs")
+    source = prepare.prepare(phantom.tree(tmp_path / "tree", people=2), tmp_path / "prepared", phantom.SPACING)
+    for stage, told in (("autoencoder", "autoencoder"), ("ldm", "alignment")):
+        with pytest.raises(MedFuseError, match=f"{told}: trained on other data .*: name the same data, or another"):
+            train(f"data.source={source}", stage=stage, workdir=runs)
+    own = train(f"data.source={source}", stage="autoencoder", workdir=tmp_path / "own")
+    told = json.loads((own / "summary.json").read_text())["data"]
+    assert told["valid_is_train"] is True and told["studies"] == 2
+    other = prepare.prepare(phantom.tree(tmp_path / "other/tree", people=3), tmp_path / "other/prepared", 8.0)
+    with pytest.raises(MedFuseError, match="trained on other data"):
+        train(f"data.source={other}", stage="autoencoder", workdir=tmp_path / "own")
+    with pytest.raises(MedFuseError, match="data.describe.contents was .*, is "):
+        train(f"data.source={other}", "steps=6", stage="autoencoder", workdir=tmp_path / "own")
+    moved = shutil.move(source, tmp_path / "elsewhere")
+    assert train(f"data.source={moved}", stage="autoencoder", workdir=tmp_path / "own") == own
+    train(f"data.source={moved}", "steps=6", stage="autoencoder", workdir=tmp_path / "own")
 
 
 def test_words_that_are_lost_are_told(family, train, tmp_path):

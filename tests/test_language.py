@@ -1,6 +1,7 @@
 """What is written is read back, in two languages; what is not understood or cannot be true is said."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,3 +205,22 @@ def test_the_impression_of_a_report_says_what_was_measured(language):
         assert said.atrophy == {name: grade(value) for name, value in findings.deviation_percent.items()}
         assert said.lesion_count == (0 if findings.lesion_count == 0 else None)
         assert said.new_count == (findings.change.new_count if findings.change else None)
+
+
+@pytest.mark.parametrize("language", LEXICONS)
+@pytest.mark.parametrize("missing", ["lesions", "structures"])
+def test_nothing_is_said_of_what_was_not_assessed(missing, language):
+    """No count, no atrophy, no "otherwise normal" and no health from half of the masks; the report says so."""
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        whole = random_findings(rng)
+        gone = dict(lesion_count=None, lesion_volume_ml=None) if missing == "lesions" else dict(
+            structures_ml={}, deviation_percent={}, brain_parenchymal_fraction=None, intracranial_volume_ml=None)
+        found = replace(whole, not_assessed=(*whole.not_assessed, missing), lesions_by_region={}, change=None,
+                        dissemination_in_space=None, **gone)
+        said = state(found, rng)
+        assert not said.only and not said.lesions_by_region
+        silent = (said.lesion_count, said.lesion_volume_ml, said.lesion_load) == (None, None, None)
+        assert silent if missing == "lesions" else not said.atrophy
+        assert write(said, language, rng)
+        assert {"en": "not assessed.", "fr": "non évalué."}[language] in report(found, language)

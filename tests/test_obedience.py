@@ -10,6 +10,7 @@ from medfuse_jax.captions import Captions, line
 from medfuse_jax.data import definitions, labels
 from medfuse_jax.data.findings import ATROPHY, REGIONS, RegionLoad
 from medfuse_jax.data.language import parse
+from medfuse_jax.medfuse import middle
 from medfuse_jax.metrics import biomarkers, obedience
 
 AGE, SEX = 42.0, "F"
@@ -32,6 +33,9 @@ def judge(prompt, *findings, made=("FLAIR",), **more):
     ("nine lesions", (9,), "obeyed"), ("nine lesions", (10,), "obeyed"), ("nine lesions", (11,), "not obeyed"),
     ("40 lesions", (46,), "obeyed"), ("40 lesions", (47,), "not obeyed"), ("one lesion", (0,), "not obeyed"),
     ("no lesions", (0, 0.0), "obeyed"), ("no lesions", (1, 0.1), "not obeyed"),
+    ("5 to 10 lesions", (10,), "obeyed"), ("5 to 10 lesions", (11,), "not obeyed"),
+    ("at least 5 lesions", (80,), "obeyed"), ("lesion volume 5 to 8 ml", (9, 8.1), "not obeyed"),
+    ("woman of 40 to 50", (), "not measurable"),
     ("few lesions", (5,), "obeyed"), ("few lesions", (6,), "not obeyed"), ("numerous lesions", (300,), "obeyed"),
     ("lesion volume 6 ml", (9, 6.9), "obeyed"), ("lesion volume 6 ml", (9, 5.0), "not obeyed"),
     ("heavy lesion load", (9, 15.0), "obeyed"), ("heavy lesion load", (9, 14.9), "not obeyed"),
@@ -47,7 +51,7 @@ def judge(prompt, *findings, made=("FLAIR",), **more):
     ("woman", (), "not measurable"), ("RRMS", (), "not measurable"), ("two new lesions", (), "not measurable"),
 ])
 def test_a_command_and_its_verdict(prompt, findings, word):
-    verdict, = judge(prompt, *findings)
+    verdict = judge(prompt, *findings)[0]
     assert verdict.word == verdict.to_json()["verdict"] == word
     assert (verdict.measured is None) == (word == "not measurable")
 
@@ -87,9 +91,17 @@ def test_all_that_is_commanded_gets_its_verdict():
 
 
 def test_without_structures_atrophy_is_not_measurable():
-    findings = replace(measured(), deviation_percent={})
-    for verdict in obedience.judge(parse("severe thalamic atrophy, otherwise normal").statement, findings, ()):
+    findings = replace(measured(), deviation_percent={}, lesions_by_region={})
+    told = parse("two cortical lesions, severe thalamic atrophy, otherwise normal")
+    for verdict in obedience.judge(told.statement, findings, ()):
         assert verdict.obeyed is None and verdict.why == obedience.NO_STRUCTURES
+
+
+def test_a_range_is_told_as_it_was_said():
+    verdicts = judge("woman of 40 to 50, 5 to 10 lesions", 4)
+    assert verdicts[0].to_json()["commanded"] == {"low": 5, "high": 10}
+    assert [row.asked for row in Captions().rows(verdicts)][0].startswith("5-10")
+    assert middle(parse("woman of 40 to 50").statement.age) == 45.0 and middle(None) is None
 
 
 def test_a_log_line_names_what_was_disobeyed():

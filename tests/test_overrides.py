@@ -4,7 +4,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from medfuse_jax import overrides
+from medfuse_jax.config import CHOICES, LEAST, MOST, PRESETS
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.train.identity import flat
 
 FIELDS = dict(steps=100, rate=1e-3, remat=False, dtype="float32", seed=None,
               data=dict(source="simulated", spacing=4.0), model=dict(widths=(16, 48), width=64))
@@ -86,11 +88,27 @@ def test_a_config_that_cannot_be_used_says_why(tmp_path, source, line):
         overrides.load(tmp_path / "toy.py", "tny")
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "alignment", "ldm"])
+def test_every_preset_lies_within_the_bounds(root, name):
+    for preset in PRESETS:
+        overrides.change(overrides.load(root / f"configs/{name}.py", preset), [], name)
+
+
+def test_no_bound_is_of_a_field_that_does_not_exist(root):
+    there = {field for name in ("autoencoder", "alignment", "ldm")
+             for field in flat(overrides.load(root / f"configs/{name}.py", "tiny").to_dict())}
+    assert set(LEAST) | set(MOST) | set(CHOICES) <= there
+
+
 @pytest.mark.parametrize("field, said", [
     ("process.prediction=velocity", "one of flow, v, eps"), ("dtype=float33", "one of float32"),
     ("seed=-1", "at least 0"),
     ("optimizer.accumulate=0", "at least 1"), ("sampler.name=ddim", "one of euler, heun"), ("batch=0", "at least 1"),
-    ("data.language=de", "one of en, fr, both")])
+    ("data.language=de", "one of en, fr, both"), ("data.spacing=3", "one of 8.0, 4.0, 2.0, 1.0, not 3.0"),
+    ("optimizer.rate=1e30", "at most 1, not 1e"), ("optimizer.ema=1", "at most 0.99999"),
+    ("seed=4294967296", "at most 2147483647"),
+    ("condition.forget_text=1.5", "at most 1"), ("sampler.text_weight=-1", "at least 0"),
+    ("sampler.steps=100000", "at most 1000")])
 def test_a_word_or_number_out_of_range_is_refused(root, field, said):
     with pytest.raises(MedFuseError, match=said):
         overrides.change(overrides.load(root / "configs" / "ldm.py", "tiny"), [field], "configs/ldm.py")

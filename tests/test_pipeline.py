@@ -75,6 +75,13 @@ def test_a_run_that_goes_on_sees_what_it_would_have_seen(cohort):
         assert same(whole[step], next(examples(cohort).train(4, step)))
 
 
+@pytest.mark.parametrize("batch, warned", [(11, False), (12, True)])
+def test_a_batch_larger_than_the_cohort_is_warned_of(cohort, caplog, batch, warned):
+    """Eleven studies train."""
+    examples(cohort, ("image",)).train(batch)
+    assert ("give --config.batch=11 or less, or more data" in caplog.text) == warned
+
+
 @pytest.mark.parametrize("parts", [2, 4])
 def test_the_shares_of_processes_are_the_whole_batch(cohort, parts):
     shares = [examples(cohort, shard=(part, parts)) for part in range(parts)]

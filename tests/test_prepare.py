@@ -1,58 +1,14 @@
-"""From a tree to a prepared folder: grids, intensities, labels, splits, and a batch that goes on past a bad study."""
+"""From a tree to a prepared folder: grids, intensities, labels, findings and splits."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from phantom import BRAIN, FINE, LESION, SPACING, X, Y, Z, opened, tree
 from scipy import ndimage
 
 from medfuse_jax.data import MedFuseError, brain, grid, labels, nifti, prepare, prepared, write_volume
-
-SPACING = 8.0
-FINE = grid.Grid((48, 56, 48), grid.standard(4.0).affine)
-X, Y, Z = np.tensordot(FINE.affine[:3, :3], np.indices(FINE.shape), axes=1) + FINE.affine[:3, 3, None, None, None]
-BRAIN = (X / 66) ** 2 + ((Y + 20) / 82) ** 2 + ((Z - 10) / 62) ** 2 < 1                # about 1.4 l
-LESION = (np.abs(X - 26) < 6) & (np.abs(Y - 20) < 6) & (np.abs(Z - 30) < 6)              # right, front, high
-
-
-def phantom(seed: int = 0) -> np.ndarray:
-    """A skull-stripped head: brighter to the front, bright in the lesion."""
-    noise = np.random.default_rng(seed).normal(0, 2, BRAIN.shape)
-    return np.where(BRAIN, 300 + Y + 200 * LESION + noise, 0).astype(np.float32)
-
-
-def structures() -> np.ndarray:
-    left, right = BRAIN & (X < 0), BRAIN & (X >= 0)
-    made = 3 * left + 42 * right
-    made[(np.abs(X + 14) < 8) & (np.abs(Y + 18) < 12) & (np.abs(Z - 6) < 8)] = 10
-    made[(np.abs(X - 14) < 8) & (np.abs(Y + 18) < 12) & (np.abs(Z - 6) < 8)] = 49
-    return made
-
-
-def tree(root: Path, people: int = 4, shift: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Path:
-    """A small BIDS tree of phantoms, each stored in another orientation than RAS."""
-    affine = FINE.affine.copy()
-    affine[:3, 3] += shift
-    flipped = affine @ np.array([[-1, 0, 0, 47], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-    for person in range(1, people + 1):
-        place = f"sub-{person:02d}/ses-01/anat/sub-{person:02d}_ses-01_"
-        for contrast in ("FLAIR", "T1w"):
-            write_volume(root / f"{place}{contrast}.nii.gz", phantom(person)[::-1], flipped)
-        write_volume(root / f"derivatives/truth/{place}label-lesion_mask.nii.gz", LESION, affine)
-        write_volume(root / f"derivatives/truth/{place}dseg.nii.gz", structures(), affine)
-    rows = "".join(f"sub-{person:02d}\t{40 + person}\tF\tRR\n" for person in range(1, people + 1))
-    (root / "participants.tsv").write_text("participant_id\tage\tsex\tms_type\n" + rows)
-    return root
-
-
-def opened(folder: Path) -> tuple[list[dict], dict[str, np.ndarray]]:
-    lines = [json.loads(line) for line in (folder / "studies.jsonl").read_text().splitlines()]
-    names = "volumes", "structures", "lesions"
-    return lines, {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+from medfuse_jax.data.findings import Findings
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +30,8 @@ def test_a_prepared_folder_is_whole(made):
         "lesions.npy", "prepared.json", "rejected.tsv", "structures.npy", "studies.jsonl", "volumes.npy"]
     assert sorted(line["split"] for line in lines) == ["test", "train", "train", "valid"]
     one = lines[0]
-    told = {name: one[name] for name in ("study", "age", "sex", "phenotype", "findings")}
-    assert told == dict(study="sub-01_ses-01", age=41, sex="F", phenotype="RRMS", findings=None)
+    told = {name: one[name] for name in ("study", "age", "sex", "phenotype")}
+    assert told == dict(study="sub-01_ses-01", age=41, sex="F", phenotype="RRMS")
     assert one["present"] == [1, 1, 0, 0] and one["structures_known"] and one["lesions_known"]
 
 
@@ -120,19 +76,6 @@ def test_a_brain_elsewhere_is_moved_and_can_go_back(tmp_path):
     assert np.median(np.abs(back - scans["FLAIR"].array)[inner]) < 3
 
 
-def test_a_bad_study_is_listed_and_the_batch_goes_on(tmp_path):
-    root = tree(tmp_path / "tree", people=3)
-    broken = root / "sub-02/ses-01/anat/sub-02_ses-01_T1w.nii.gz"
-    broken.write_bytes(broken.read_bytes()[:900])
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    out = prepare.prepare(root, tmp_path / "out", SPACING)
-    header, line = (out / "rejected.tsv").read_text().splitlines()
-    assert header == "path\treason" and line.startswith("sub-02/ses-01\t") and "gzip" in line
-    lines, arrays = opened(out)
-    assert [study["person"] for study in lines] == ["sub-01", "sub-03"] and len(arrays["volumes"]) == 2
-    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-
-
 def test_foreign_label_numbers_are_not_believed(tmp_path):
     root = tree(tmp_path / "tree", people=1)
     write_volume(root / "derivatives/truth/sub-01/ses-01/anat/sub-01_ses-01_dseg.nii.gz", 1 + BRAIN, FINE.affine)
@@ -141,18 +84,39 @@ def test_foreign_label_numbers_are_not_believed(tmp_path):
     assert any("FreeSurfer" in line for line in lines[0]["fixups"])
 
 
-@pytest.mark.parametrize("spacing, out, why", [(8.0, "tree/out", "inside the source"),
-                                               (8.0, "full", "no prepared folder"),
-                                               (99.0, "out", "spacing 99"), (8.0, "ok", "none of 1 studies")])
-def test_refusals_write_nothing(tmp_path, spacing, out, why):
-    (tmp_path / "tree/sub-01/anat").mkdir(parents=True)
-    (tmp_path / "tree/sub-01/anat/sub-01_FLAIR.nii.gz").write_bytes(b"no")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/letter.txt").write_text("dear")
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(MedFuseError, match=why):
-        prepare.prepare(tmp_path / "tree", tmp_path / out, spacing)
-    assert sorted(tmp_path.rglob("*")) == before
+@pytest.mark.parametrize("known, missing", [(("dseg", "label-lesion_mask"), ()), (("dseg",), ("lesions",)),
+                                            (("label-lesion_mask",), ("structures",)), ((), None)])
+def test_findings_are_measured_on_the_masks_that_are_there(tmp_path, known, missing):
+    root = tree(tmp_path / "tree", people=1)
+    for mask in (root / "derivatives/truth").rglob("*.nii.gz"):
+        if not any(name in mask.name for name in known):
+            mask.unlink()
+    ((line,), _) = opened(prepare.prepare(root, tmp_path / "out", SPACING))
+    if missing is None:
+        assert line["findings"] is None
+        return
+    told = Findings.from_json(line["findings"])
+    assert told.not_assessed == ("spinal_cord", "optic_nerve", *missing) and told.whole == (not missing)
+    assert (told.age, told.phenotype, told.contrasts, told.spacing_mm) == (41, "RRMS", ("FLAIR", "T1w"), (4, 4, 4))
+    lesions = (1, pytest.approx(LESION.sum() * 0.064)) if "lesions" not in missing else (None, None)
+    assert (told.lesion_count, told.lesion_volume_ml) == lesions
+    if missing:
+        assert told.lesions_by_region == {} and told.dissemination_in_space is None
+    else:
+        assert told.lesions_by_region["cortical"].count == 1 and told.dissemination_in_space is False
+    head = None if "structures" in missing else pytest.approx(BRAIN.sum() * 0.064)
+    assert told.intracranial_volume_ml == head and bool(told.deviation_percent) == (head is not None)
+
+
+def test_masks_on_two_grids_are_compared_by_world_position(tmp_path):
+    root = tree(tmp_path / "tree", people=1)
+    place = next((root / "derivatives").rglob("*_mask.nii.gz"))
+    fine = np.diag([0.5, 0.5, 0.5, 1.0])
+    fine[:3, 3] = -0.25
+    write_volume(place, LESION.repeat(2, 0).repeat(2, 1).repeat(2, 2), FINE.affine @ fine)
+    ((line,), _) = opened(prepare.prepare(root, tmp_path / "out", SPACING))
+    assert line["findings"]["lesion_volume_ml"] == pytest.approx(LESION.sum() * 0.064)
+    assert any("two grids" in said for said in line["fixups"])
 
 
 def test_a_head_with_its_skull():
@@ -164,17 +128,12 @@ def test_a_head_with_its_skull():
     assert "rough" in said and 2 * (found & BRAIN).sum() / (found.sum() + BRAIN.sum()) > 0.9
 
 
-def test_nothing_like_a_brain_is_refused():
-    noise = np.random.default_rng(0).normal(size=FINE.shape).astype(np.float32)
-    with pytest.raises(MedFuseError, match="no brain was found"):
-        brain.estimate(nifti.Scan(noise, FINE.affine, [], "a.nii"))
-
-
 def test_normalise():
     array, mask = np.array([[[2.0, 4.0, 100.0, 8.0]]]), np.array([[[True, True, True, False]]])
-    np.testing.assert_array_equal(prepare.normalise(array, mask), [[[0.5, 1.0, 4.0, 0.0]]])
-    with pytest.raises(MedFuseError, match="median"):
-        prepare.normalise(0 * array, mask)
+    assert prepare.brain_median(array, mask) == 4.0
+    np.testing.assert_array_equal(prepare.normalise(array, mask, 4.0), [[[0.5, 1.0, 4.0, 0.0]]])
+    with pytest.raises(MedFuseError, match="x.nii: half of the brain is not brighter than 0"):
+        prepare.brain_median(0 * array, mask, "x.nii")
 
 
 @pytest.mark.parametrize("people, expected", [(1, (1, 0, 0)), (2, (2, 0, 0)), (3, (1, 1, 1)), (20, (16, 2, 2)),
@@ -185,16 +144,6 @@ def test_splits(people, expected):
     assert chosen == prepared.splits([f"sub-{n}" for n in reversed(range(people))], 0)
 
 
-@pytest.mark.parametrize("source, code, told", [("tree", 0, "1 studies prepared"), ("nowhere", 2, "no such folder")])
-def test_the_command(root, tmp_path, source, code, told):
-    tree(tmp_path / "tree", people=1)
-    flags = [f"--source={tmp_path / source}", f"--out={tmp_path / 'out'}", "--spacing=8"]
-    ran = subprocess.run([sys.executable, "launch/prepare.py", *flags], cwd=root, capture_output=True, text=True,
-                         env=os.environ | {"PYTHONPATH": str(root)})
-    assert ran.returncode == code and told in ran.stderr and "Traceback" not in ran.stderr
-    assert prepare.is_prepared(tmp_path / "out") == (code == 0) and (code == 0 or ran.stderr.count("\n") == 1)
-
-
 def test_real_scans(shared, tmp_path):
     lines, arrays = opened(prepare.prepare(shared / "data/open_ms", tmp_path / "out", 4.0, jobs=2))
     assert [line["present"] for line in lines] == [[1, 1, 1, 1]] * 2 + [[1, 1, 1, 0]] * 2
@@ -202,3 +151,5 @@ def test_real_scans(shared, tmp_path):
         lesion, flair = arrays["lesions"][row] / 255.0, np.asarray(arrays["volumes"][row, ..., 0], np.float32)
         assert lesion.sum() * 0.064 == pytest.approx(ml, rel=0.02)
         assert flair[lesion > 0.5].mean() > 1.2                      # lesions are bright in FLAIR
+        assert lines[row]["findings"]["lesion_volume_ml"] == pytest.approx(ml, rel=0.01)
+    assert [line["findings"] and line["findings"]["lesion_count"] for line in lines] == [30, 87, None, None]

@@ -21,6 +21,8 @@ __all__ = ["Study", "index", "read_table", "write_table"]
 NAME = re.compile(r"(?P<entities>(?:[a-z]+-[A-Za-z0-9]+_)+)(?P<suffix>[A-Za-z0-9]+)\.nii(?:\.gz)?")
 FOLDER = re.compile(r"(sub|ses)-[A-Za-z0-9]+")
 DAYS_A_YEAR = 365.25
+COVARIATES = ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")
+PASSING = ("age", "disease_duration_years")            # a person's row tells them at the first visit; they go on
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,16 @@ class Study:
     def name(self) -> str:
         """sub-01_ses-01."""
         return "_".join(filter(None, (self.person, self.session)))
+
+    @property
+    def files(self) -> list[Path]:
+        """Images, then masks."""
+        return [*self.contrasts.values(), *filter(None, (self.lesion_mask, self.structures, self.brain_mask))]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the tables say of the person at this visit."""
+        return {name: self.row.get(name) for name in COVARIATES} | {"date_years": round(self.date_years or 0.0, 4)}
 
 
 @dataclass(frozen=True)
@@ -115,8 +127,9 @@ def _person(folder: Path, root: Path, row: dict[str, Any], visits: list[dict[str
 
 
 def _at(row: dict[str, Any], visit: dict[str, Any], years: float | None) -> dict[str, Any]:
-    """The person's row at a visit: what the visit's own row knows comes first, and age goes on with the date."""
-    aged = {} if row.get("age") is None else {"age": round(row["age"] + (years or 0.0), 2)}
+    """The person's row at a visit: what the visit's own row knows comes first, and years go on with the date."""
+    passing = [name for name in PASSING if row.get(name)]            # 0 years of disease is a control's: it stays 0
+    aged = {name: round(row[name] + (years or 0.0), 2) for name in passing}
     return row | aged | {name: value for name, value in visit.items() if value is not None}
 
 
@@ -154,7 +167,7 @@ def _study(person: str, folder: Path, root: Path, masks: list[File], sessions: i
             lesion_mask=_first(mask for mask in theirs if mask.kind == "lesion mask"),
             structures=_first(mask for mask in theirs if mask.kind == "dseg"),
             brain_mask=_first(mask for mask in theirs if mask.kind == "brain mask"))
-        for path in filter(None, (*study.contrasts.values(), study.lesion_mask, study.structures, study.brain_mask)):
+        for path in study.files:
             _inside(path, root)
     except MedFuseError as error:
         return Study(person, session, problem=str(error))

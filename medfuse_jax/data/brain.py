@@ -22,8 +22,8 @@ def estimate(scan: Scan) -> tuple[np.ndarray, str]:
     rough = _rough(scan)
     volume = rough.sum() * np.prod(scan.spacing) / 1000
     if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
-        raise MedFuseError(f"{scan.path}: no brain was found in it (estimate: {volume:.0f} ml): give a brain mask "
-                           "(derivatives/*/sub-*/*_desc-brain_mask.nii.gz) or a skull-stripped image")
+        raise MedFuseError(f"{scan.path}: no brain was found in it (an estimate gives {volume:.0f} ml): is it a whole "
+                           "head? If so give a skull-stripped image, or in a BIDS tree a *_desc-brain_mask.nii.gz")
     return rough, f"brain mask estimated by threshold ({volume:.0f} ml), rough: a *_desc-brain_mask is better"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from medfuse_jax.data import labels, norms
-from medfuse_jax.data.findings import REGIONS, RegionLoad
+from medfuse_jax.data.findings import REGIONS, Range, RegionLoad
 from medfuse_jax.errors import MedFuseError
 
 Real = norms.Real
@@ -62,6 +62,14 @@ def load_word(ml: Real) -> str:
 def count_word(n: int | np.integer) -> str:
     """The word of a lesion count: none, few, several, many, numerous."""
     return next((word for word, (low, high) in COUNT_WORDS.items() if low <= n <= high), "none")
+
+
+def ends(stated: Real | str | Range) -> tuple[float, float]:
+    """The smallest and the largest number that a number, a count word or a range of a sentence means."""
+    if isinstance(stated, Range):
+        return float(stated.low), np.inf if stated.high is None else float(stated.high)
+    low, high = COUNT_WORDS[stated] if isinstance(stated, str) else (stated, stated)
+    return float(low), float(high)
 
 
 def grade(deviation_percent: Real) -> str:

@@ -36,16 +36,20 @@ class Change:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything measured on one visit, with the person's covariates. Volumes in ml, ages in years."""
+    """Everything measured on one visit, with the person's covariates. Volumes in ml, ages in years.
 
-    lesion_count: int
-    lesion_volume_ml: float
+    Without a lesion mask, lesions are None and "lesions" stands under `not_assessed`; without a map of structures, what
+    needs one is None or empty and "structures" stands there.
+    """
+
+    lesion_count: int | None
+    lesion_volume_ml: float | None
     lesions_by_region: dict[str, RegionLoad]
     structures_ml: dict[str, float]
     deviation_percent: dict[str, float]           # of ATROPHY: from the value expected for age, sex and head size
-    brain_parenchymal_fraction: float
-    intracranial_volume_ml: float
-    dissemination_in_space: bool
+    brain_parenchymal_fraction: float | None
+    intracranial_volume_ml: float | None
+    dissemination_in_space: bool | None
     change: Change | None = None
     age: float | None = None
     sex: str | None = None                        # F | M
@@ -59,6 +63,11 @@ class Findings:
     source: str = ""
     units: str = "ml, mm, years, percent"
     not_assessed: tuple[str, ...] = NOT_ASSESSED
+
+    @property
+    def whole(self) -> bool:
+        """Whether both lesions and structures were assessed."""
+        return not {"lesions", "structures"} & set(self.not_assessed)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; the names are the contract's."""
@@ -78,11 +87,26 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class Range:
+    """Numbers between two ends that both belong to it: "5 to 10"; a high of None is open: "at least 5"."""
+
+    low: float | int
+    high: float | int | None = None
+
+    def __format__(self, spec: str) -> str:
+        low = format(self.low, spec)
+        return f"≥{low}" if self.high is None else f"{low}-{format(self.high, spec)}"
+
+    def __str__(self) -> str:
+        return format(self, "g")
+
+
+@dataclass(frozen=True)
 class Amount:
     """Lesions that a sentence ties to one region. count: a number, a word (few, several, ...) or None when open."""
 
-    count: int | str | None = None                # 0: "no periventricular lesion"
-    volume_ml: float | None = None
+    count: int | str | Range | None = None        # 0: "no periventricular lesion"
+    volume_ml: float | Range | None = None
 
     @property
     def absent(self) -> bool:
@@ -93,19 +117,19 @@ class Amount:
 class Statement:
     """What a sentence says. Open world: None, or a missing key, leaves the matter free."""
 
-    age: float | None = None
+    age: float | Range | None = None
     sex: str | None = None
     phenotype: str | None = None
     treatment: str | None = None
-    edss: float | None = None
-    disease_duration_years: float | None = None
+    edss: float | Range | None = None
+    disease_duration_years: float | Range | None = None
     contrasts: tuple[str, ...] = ()
-    lesion_count: int | str | None = None         # 0: "no lesion"; a count word: few several many numerous
-    lesion_volume_ml: float | None = None
+    lesion_count: int | str | Range | None = None      # 0: "no lesion"; a count word: few several many numerous
+    lesion_volume_ml: float | Range | None = None
     lesion_load: str | None = None                # none minimal mild moderate high very_high
     lesions_by_region: dict[str, Amount] = field(default_factory=dict)
     atrophy: dict[str, str] = field(default_factory=dict)      # of ATROPHY -> none mild moderate severe
-    new_count: int | None = None                  # lesions that are new since the earlier visit
+    new_count: int | Range | None = None          # lesions that are new since the earlier visit
     only: bool = False                            # "only", "otherwise normal", "no other"
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +140,13 @@ class Statement:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Statement:
         """The inverse of to_json."""
-        record = dict(record)
+        record = {name: _ranged(value) for name, value in record.items()}
         record["contrasts"] = tuple(record.get("contrasts", ()))
-        record["lesions_by_region"] = {k: Amount(**v) for k, v in record.get("lesions_by_region", {}).items()}
+        record["lesions_by_region"] = {k: Amount(**{name: _ranged(value) for name, value in v.items()})
+                                       for k, v in record.get("lesions_by_region", {}).items()}
         return cls(**record)
+
+
+def _ranged(value: Any) -> Any:
+    """A Range from its record; anything else as it is."""
+    return Range(**value) if isinstance(value, dict) and set(value) == {"low", "high"} else value

@@ -91,7 +91,7 @@ def read_marks(path: str | Path) -> Scan:
 def read_mask(path: str | Path, like: Scan) -> np.ndarray:
     """A mask on `like`'s grid by world position (nearest): bool, x y z."""
     marks = read_marks(path)
-    if marks.array.shape == like.array.shape and np.allclose(marks.affine, like.affine, atol=1e-3):
+    if same_grid(marks, like):
         return marks.array
     logging.info("%s: on another grid than the image: moved by world position", path)
     placed = resample(marks.array, marks.affine, like.grid, order=0)
@@ -99,6 +99,11 @@ def read_mask(path: str | Path, like: Scan) -> np.ndarray:
         raise MedFuseError(f"{path}: nothing of the mask lies inside {like.path or 'the scan'}: "
                            "give a mask of the same space")
     return placed
+
+
+def same_grid(one: Scan, other: Scan) -> bool:
+    """Whether equal indices are equal places."""
+    return one.array.shape == other.array.shape and np.allclose(one.affine, other.affine, atol=1e-3)
 
 
 def _binary(scan: Scan) -> np.ndarray:
@@ -151,11 +156,11 @@ def _read(path: str | Path, image: bool = False) -> Scan:
 
 def _file_size(path: Path) -> int:
     name = path.name.lower()
+    if path.is_dir():
+        raise MedFuseError(f"{path}: a folder: give a .nii or .nii.gz file (a folder of DICOM: convert with dcm2niix)")
     if not name.endswith((".nii", ".nii.gz")):
         why = next((cure for suffixes, cure in OTHER_FORMATS.items() if name.endswith(suffixes)),
                    "only .nii and .nii.gz are read: convert it (DICOM with dcm2niix)")
-        if path.is_dir():
-            why = "a folder: give a .nii or .nii.gz file (DICOM folders: convert with dcm2niix)"
         raise MedFuseError(f"{path}: {why}")
     if not path.exists():
         raise MedFuseError(f"{path}: no such file: check the path")
@@ -177,7 +182,7 @@ def _believable(header: headers.Header, size: int, packed: bool, path: Path) -> 
             end = int.from_bytes(file.read(4), "little")
         if end > header.end + TRAILING_BYTES:
             raise MedFuseError(f"{path}: the header claims {header.end} bytes and the end of the gzip data {end}: "
-                               "damaged, or not only a scan; copy or export it again")
+                               "cut short, damaged, or not only a scan; copy or export it again")
 
 
 def _image(stream: io.BufferedIOBase, header: headers.Header, path: Path) -> np.ndarray:

@@ -13,11 +13,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import grain
 import numpy as np
+from absl import logging
 
-from medfuse_jax.data import language, tokens
+from medfuse_jax.data import contents, language, tokens
 from medfuse_jax.data.findings import Findings, Statement
+from medfuse_jax.data.prepared import valid_is_train
 from medfuse_jax.errors import MedFuseError
 
+EPOCHS = 2**31            # more than are ever seen; grain counts the examples of all, and without end overflows
 LANGUAGES = {"en": ("en",), "fr": ("fr",), "both": ("en", "fr")}
 
 
@@ -51,6 +54,16 @@ class Cohort:
         """Rows of a split, ascending; without people of its own a split borrows the training rows."""
         chosen = [row for row, study in enumerate(self.studies) if study["split"] == split]
         return np.array(chosen) if chosen or split == "train" else self.rows("train")
+
+    @property
+    def contents(self) -> str:
+        """A digest of what the folder was made from."""
+        return contents.of_prepared(self.info)
+
+    @property
+    def valid_is_train(self) -> bool:
+        """Whether nobody is held out: what is said of validation is then said of the training people."""
+        return valid_is_train(self.studies)
 
     @cached_property
     def visits(self) -> dict[str, list[int]]:
@@ -107,7 +120,10 @@ class Examples:
     def train(self, batch: int, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Endless batches (this process' rows of them) from step `first_step` on, made ahead by threads."""
         rows = self.cohort.rows("train")
-        steps = grain.MapDataset.source(rows).seed(self.seed).shuffle().repeat().batch(batch)
+        if batch > len(rows):
+            logging.warning("%s: a batch of %d holds some of the %d training studies more than once: give "
+                            "--config.batch=%d or less, or more data", self.cohort.folder, batch, len(rows), len(rows))
+        steps = grain.MapDataset.source(rows).seed(self.seed).shuffle().repeat(EPOCHS).batch(batch)
         local = slice(self.shard[0] * batch // self.shard[1], (self.shard[0] + 1) * batch // self.shard[1])
         made = steps.map_with_index(
             lambda step, chosen: self.batch(np.asarray(chosen)[local], (self.seed, step, local.start)))
@@ -151,6 +167,11 @@ class Examples:
         words, mask = self.tokenizer.encode(texts, self.length)
         return dict(words=words, words_mask=mask, facts=np.stack([tokens.facts(statement) for statement in statements]))
 
+    def facts(self, row: int | np.integer, draws: int) -> np.ndarray:
+        """What sentences may state of a study, for some draws: (draws, s, 3)."""
+        randoms = (np.random.default_rng((self.seed, 2**31 + 1, int(row), draw)) for draw in range(draws))
+        return np.stack([tokens.facts(self.cohort.statement(row, random)) for random in randoms])
+
     def reference(self, rows: np.ndarray, randoms: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """Another visit of the same person (the scan itself when there is none) as a subset of its contrasts shows it.
 
@@ -169,6 +190,6 @@ class Examples:
 
     def describe(self) -> dict[str, Any]:
         """What the order of examples depends on: goes into the checkpoint."""
-        return dict(source=self.cohort.info["source"], spacing=self.cohort.info["spacing"],
-                    studies=len(self.cohort.studies), reads=list(self.reads), seed=self.seed,
-                    languages=list(self.languages))
+        return dict(contents=self.cohort.contents, spacing=self.cohort.info["spacing"],
+                    studies=len(self.cohort.studies), valid_is_train=self.cohort.valid_is_train,
+                    reads=list(self.reads), seed=self.seed, languages=list(self.languages))

@@ -11,21 +11,26 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from medfuse_jax.data import bids, brain, grid, labels, nifti
+from medfuse_jax.config import GRIDS
+from medfuse_jax.data import bids, brain, contents, grid, labels, nifti
 from medfuse_jax.data.bids import Study
-from medfuse_jax.data.nifti import Scan
-from medfuse_jax.data.prepared import Example, is_prepared, splits, writing
+from medfuse_jax.data.findings import TREATMENTS
+from medfuse_jax.data.nifti import Scan, same_grid
+from medfuse_jax.data.prepared import Example, is_prepared, writing
 from medfuse_jax.data.resampling import fraction, resample
 from medfuse_jax.data.tables import write_table
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.metrics import biomarkers
 
 __all__ = ["Placed", "is_prepared", "normalise", "prepare", "to_grid"]
 
-SPACINGS_MM = (0.5, 16.0)
+PRESETS = {settings["spacing"]: preset for preset, settings in GRIDS.items()}
 BRAIN_CENTRE_MM = (0.0, -22.0, 9.5)        # of nilearn's MNI152 brain mask
 FAR_MM = 15.0                              # a brain whose centre is farther off is not in MNI space
 BRIGHTEST = 4.0                            # medians of the brain
 LEAST_COVER = 0.5                          # of the brain that a contrast must show
+LEAST_KEPT = 0.7                           # of the brain that must fit the standard box
+LEAST_INSIDE = 0.5                         # of a lesion mask that must lie in the brain
 THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
 
 
@@ -45,18 +50,18 @@ class Placed:
         return resample(np.ascontiguousarray(np.transpose(array)), affine, like.grid, order)
 
 
-def brain_median(array: np.ndarray, mask: np.ndarray) -> float:
+def brain_median(array: np.ndarray, mask: np.ndarray, path: str = "the image") -> float:
     """The intensity that becomes 1."""
     median = float(np.median(array[mask])) if mask.any() else 0.0
     if not median > 0:
-        raise MedFuseError(f"the brain's median intensity is {median:g}: check the image and its brain mask")
+        raise MedFuseError(f"{path}: half of the brain is not brighter than 0: give an MR image whose background is 0, "
+                           "and check that its brain mask lies on the brain")
     return median
 
 
-def normalise(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def normalise(array: np.ndarray, mask: np.ndarray, median: float) -> np.ndarray:
     """Intensities in medians of the brain: float32, 0 outside the mask, at most 4."""
-    scaled = np.clip(array / brain_median(array, mask), 0.0, BRIGHTEST)
-    return np.where(mask, scaled, 0.0).astype(np.float32)
+    return np.where(mask, np.clip(array / median, 0.0, BRIGHTEST), 0.0).astype(np.float32)
 
 
 def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | None = None,
@@ -73,7 +78,7 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         fixups.append(how)
     if not brain_mask.any():
         raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
-    transform = _shift(brain_mask, reference.affine, register, fixups)
+    transform, moved = _shift(brain_mask, reference.affine, register)
     standard = grid.standard(spacing)
     inside = _arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
     _check_whole(inside, spacing, brain_mask, reference, fixups)
@@ -85,14 +90,16 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         if cover < LEAST_COVER:
             fixups.append(f"{contrast}: shows {cover:.0%} of the brain only: left out")
             continue
-        channel = labels.CONTRASTS.index(contrast)
-        volume[..., channel], medians[contrast] = normalise(image, inside), brain_median(image, inside)
-        present[channel] = 1
+        channel, medians[contrast] = labels.CONTRASTS.index(contrast), brain_median(image, inside, scan.path)
+        volume[..., channel], present[channel] = normalise(image, inside, medians[contrast]), 1
     if not medians:
-        raise MedFuseError(f"{reference.path}: no image shows the brain: are images and brain mask in one space?")
+        raise MedFuseError(f"{reference.path}: no image is brighter than 0 where the brain is: give MR images whose "
+                           "background is 0, and a brain mask of the same space")
     for line in fixups:
         logging.info("%s: %s", reference.path, line)
-    return volume, present, Placed(standard, transform, inside, medians, fixups)
+    for line in moved:
+        logging.log(logging.INFO if register else logging.WARNING, "%s: %s", reference.path, line)
+    return volume, present, Placed(standard, transform, inside, medians, fixups + moved)
 
 
 def _arranged(array: np.ndarray) -> np.ndarray:
@@ -100,23 +107,25 @@ def _arranged(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.transpose(array))
 
 
-def _shift(mask: np.ndarray, affine: np.ndarray, register: bool, fixups: list[str]) -> np.ndarray:
-    """A translation onto the standard brain's centre, or nothing where the scan is there already."""
+def _shift(mask: np.ndarray, affine: np.ndarray, register: bool) -> tuple[np.ndarray, list[str]]:
+    """A translation onto the standard brain's centre, or nothing where the scan is there already; and what to tell."""
     centre = affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + affine[:3, 3]
-    move = np.array(BRAIN_CENTRE_MM) - centre
-    transform = np.eye(4)
-    if register or np.linalg.norm(move) > FAR_MM:
-        transform[:3, 3] = move
-        fixups.append(f"brain centre {np.linalg.norm(move):.0f} mm from the MNI152 brain's: moved by "
-                      f"({', '.join(f'{mm:.1f}' for mm in move)}) mm, not turned")
-    return transform
+    move, transform = np.array(BRAIN_CENTRE_MM) - centre, np.eye(4)
+    far = np.linalg.norm(move)
+    if not register and far <= FAR_MM:
+        return transform, []
+    transform[:3, 3] = move
+    by = ", ".join(f"{mm:.1f}" for mm in move)
+    return transform, [f"brain centre {far:.0f} mm from the MNI152 brain's: moved by ({by}) mm, not turned: register a "
+                       "tilted head to MNI152 first"]
 
 
 def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference: Scan, fixups: list[str]) -> None:
     """Refuse, or tell of, a brain that does not fit the standard box."""
     kept = inside.sum() * spacing**3 / (mask.sum() * np.prod(reference.spacing))
-    if kept < 0.5:
-        raise MedFuseError(f"{reference.path}: {kept:.0%} of the brain mask fits the standard box: check both")
+    if kept < LEAST_KEPT:
+        raise MedFuseError(f"{reference.path}: only {kept:.0%} of its brain fits the standard box: is it a head, "
+                           "upright by its affine? If so give a better *_desc-brain_mask.nii.gz")
     if kept < 0.95:
         fixups.append(f"{1 - kept:.0%} of the brain mask lies outside the standard box or is finer than its voxels")
 
@@ -131,17 +140,18 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
     _check(source, out, spacing)
     studies = bids.index(source)
     rejected: list[dict[str, str]] = []
-    split = splits([study.person for study in studies], seed)
     settings = dict(seed=seed, register=register)
 
-    def made(study: Study) -> Example | MedFuseError:
+    def made(study: Study) -> tuple[str, Example | MedFuseError]:
+        digest = contents.of_study(study, source)
         try:
-            return _example(study, spacing, register, split[study.person])
+            return digest, _example(study, spacing, register)
         except MedFuseError as error:
-            return error
+            return digest, error
 
     with writing(out, spacing, source.resolve().name, settings) as writer:
-        for study, result in zip(studies, _in_order(made, studies, jobs), strict=True):
+        for study, (digest, result) in zip(studies, _in_order(made, studies, jobs), strict=True):
+            writer.contents[study.name] = digest
             if isinstance(result, MedFuseError):
                 logging.warning("%s is left out: %s", study.name, result)
                 rejected.append(dict(path=str(Path(study.person, study.session)), reason=str(result)))
@@ -150,13 +160,18 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
         if not writer.lines:
             why = f"; the first: {rejected[0]['reason']}" if rejected else ": give sub-*/[ses-*/]anat/*_FLAIR.nii.gz"
             raise MedFuseError(f"{source}: none of {len(studies)} studies can be used{why}")
+        writer.hold_out(seed)
         write_table(rejected, writer.folder / "rejected.tsv", columns=("path", "reason"))
-    logging.info("%s: %d studies prepared, %d left out", out, len(studies) - len(rejected), len(rejected))
+    logging.info("%s: lesions are known of %d studies, structures (and regions of lesions) of %d, neither of %d", out,
+                 sum(line["lesions_known"] for line in writer.lines),
+                 sum(line["structures_known"] for line in writer.lines),
+                 sum(line["findings"] is None for line in writer.lines))
+    logging.info("%s: %d studies prepared, %d left out%s", out, len(studies) - len(rejected), len(rejected),
+                 f": see {out / 'rejected.tsv'}" if rejected else "")
     return out
 
 
-def _in_order(made: Callable[[Study], Example | MedFuseError], studies: list[Study],
-              jobs: int) -> Iterator[Example | MedFuseError]:
+def _in_order(made: Callable[[Study], Any], studies: list[Study], jobs: int) -> Iterator[Any]:
     """Results in the order of the studies; what has not begun is given up when the reader stops (Ctrl-C, full disk)."""
     workers = ThreadPoolExecutor(jobs or os.cpu_count() or 1)
     try:
@@ -166,8 +181,9 @@ def _in_order(made: Callable[[Study], Example | MedFuseError], studies: list[Stu
 
 
 def _check(source: Path, out: Path, spacing: float) -> None:
-    if not SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1]:
-        raise MedFuseError(f"spacing {spacing:g}: from {SPACINGS_MM[0]} to {SPACINGS_MM[1]} mm")
+    if spacing not in PRESETS:
+        grids = ", ".join(f"{mm:g} ({preset})" for mm, preset in PRESETS.items())
+        raise MedFuseError(f"--spacing={spacing:g}: nothing trains on such a grid: choose one of {grids} mm")
     if is_prepared(source):
         raise MedFuseError(f"{source}: prepared already: train with --config.data.source={source}")
     if out.resolve().is_relative_to(source.resolve()):
@@ -176,7 +192,7 @@ def _check(source: Path, out: Path, spacing: float) -> None:
         raise MedFuseError(f"{out}: exists and is no prepared folder: choose another, or delete it first")
 
 
-def _example(study: Study, spacing: float, register: bool, split: str) -> Example:
+def _example(study: Study, spacing: float, register: bool) -> Example:
     """One visit, read and placed."""
     if study.problem:
         raise MedFuseError(study.problem)
@@ -192,13 +208,16 @@ def _example(study: Study, spacing: float, register: bool, split: str) -> Exampl
     dated = study.date_years is not None
     if not dated:
         fixups.append("dates of the visits are not known: date_years is 0 for all")
-    line = _line(study, split, fixups + placed.fixups) | dict(
-        present=[int(flag) for flag in present], structures_known=structures is not None,
-        lesions_known=marked is not None, medians=placed.medians, transform=placed.transform.round(4).tolist(),
-        dates_known=dated)
     empty = np.zeros(placed.brain.shape, np.float32)
-    return Example(line, volume, empty.astype(np.uint8) if structures is None else _classes(structures, placed),
-                   empty if marked is None else _lesions(marked, placed))
+    lesions = empty if marked is None else _lesions(marked, placed)
+    findings = _findings(study, structures, marked, tuple(placed.medians), fixups)
+    line = dict(
+        study=study.name, person=study.person, session=study.session, findings=findings, **study.told,
+        counterfactual=False, fixups=fixups + placed.fixups, present=[int(flag) for flag in present],
+        structures_known=structures is not None, lesions_known=marked is not None, medians=placed.medians,
+        transform=placed.transform.round(4).tolist(), dates_known=dated)
+    classes = empty.astype(np.uint8) if structures is None else _classes(structures, placed)
+    return Example(line, volume, classes, lesions)
 
 
 def _brain(study: Study, reference: Scan, structures: Scan | None) -> np.ndarray | None:
@@ -214,11 +233,25 @@ def _classes(structures: Scan, placed: Placed) -> np.ndarray:
 
 
 def _lesions(marked: Scan, placed: Placed) -> np.ndarray:
-    return _arranged(fraction(marked.array, placed.transform @ marked.affine, placed.grid))
+    lesions = _arranged(fraction(marked.array, placed.transform @ marked.affine, placed.grid))
+    inside = lesions[placed.brain].sum() * np.prod(placed.grid.spacing)
+    marks = np.count_nonzero(marked.array) * np.prod(marked.spacing)
+    if inside < LEAST_INSIDE * marks:
+        raise MedFuseError(f"{marked.path}: only {inside / marks:.0%} of the lesion mask lies in the image's brain: "
+                           "give a mask of the same space")
+    return lesions
 
 
-def _line(study: Study, split: str, fixups: list[str]) -> dict[str, Any]:
-    """What is known of a visit without its images."""
-    told = {name: study.row.get(name) for name in ("age", "sex", "phenotype", "edss", "treatment")}
-    return dict(study=study.name, person=study.person, session=study.session, split=split, findings=None, **told,
-                date_years=round(study.date_years or 0.0, 4), counterfactual=False, fixups=fixups)
+def _findings(study: Study, structures: Scan | None, marked: Scan | None, contrasts: tuple[str, ...],
+              fixups: list[str]) -> dict[str, Any] | None:
+    """What the masks tell, measured on their own grid; None without any."""
+    if structures is None and marked is None:
+        return None
+    own = structures or marked
+    classes = None if structures is None else labels.to_classes(structures.array)
+    lesions = None if marked is None else marked.array
+    if marked is not None and not same_grid(own, marked):
+        fixups.append("lesions and structures on two grids: measured on that of the structures")
+        lesions = fraction(lesions, marked.affine, own.grid)
+    told = {name: value for name, value in study.told.items() if name != "treatment" or value in TREATMENTS}
+    return biomarkers.measure(classes, lesions, own.spacing, contrasts=contrasts, source="masks", **told).to_json()

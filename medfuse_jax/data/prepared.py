@@ -1,6 +1,7 @@
 """The prepared folder: what trains, simulated and real alike. Plain .npy arrays, one JSON line a study.
 
-    prepared.json    format, spacing, shape (d h w), contrasts, structures, source, code_version, settings
+    prepared.json    format, spacing, shape (d h w), contrasts, structures, source, code_version, settings, people
+                     (how many train, valid, test), valid_is_train, contents (study -> digest of its files and facts)
     studies.jsonl    a line a study in array order: study, person, session, split, present, structures_known, ...
     volumes.npy      float16 (n, d, h, w, 4): per contrast divided by the brain's median, background 0, at most 4
     structures.npy   uint8 (n, d, h, w) classes        lesions.npy  uint8 (n, d, h, w) 255 x lesion fraction
@@ -8,7 +9,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ class Writer:
 
     def __init__(self, folder: Path, shape: tuple[int, int, int]):
         self.folder, self.shape, self.lines = folder, shape, []
+        self.contents: dict[str, str] = {}             # study -> digest; empty: the settings say all
         volume = (*shape, len(labels.CONTRASTS))
         self.arrays = {"volumes": GrowingArray(folder / "volumes.npy", volume, np.float16),
                        "structures": GrowingArray(folder / "structures.npy", shape, np.uint8),
@@ -53,6 +55,11 @@ class Writer:
         self.arrays["structures"].append(example.structures.astype(np.uint8))
         self.arrays["lesions"].append(np.rint(255 * example.lesions).astype(np.uint8))
         self.lines.append(example.line | {"clean_row": None})
+
+    def hold_out(self, seed: int) -> None:
+        """Deal the people who were taken to train, valid and test."""
+        split = splits([line["person"] for line in self.lines], seed)
+        self.lines = [line | {"split": split[line["person"]]} for line in self.lines]
 
 
 @contextmanager
@@ -70,9 +77,21 @@ def writing(out: str | Path, spacing: float, source: str, settings: Mapping[str,
         (folder / "studies.jsonl").write_text(lines, encoding="utf-8")
         information = dict(format=FORMAT, spacing=float(spacing), shape=[z, y, x], contrasts=list(labels.CONTRASTS),
                            structures=list(labels.NAMES), source=source, code_version=medfuse_jax.__version__,
-                           settings=dict(settings))
+                           settings=dict(settings), people=people(writer.lines),
+                           valid_is_train=valid_is_train(writer.lines), contents=writer.contents)
         text = json.dumps(information, indent=1, ensure_ascii=False)
         (folder / "prepared.json").write_text(text + "\n", encoding="utf-8")
+
+
+def people(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many people train, are validated on, and are kept for the test."""
+    split = {line["person"]: line["split"] for line in lines}
+    return {name: list(split.values()).count(name) for name in ("train", "valid", "test")}
+
+
+def valid_is_train(lines: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether nobody is held out, so that validation is on the training people."""
+    return people(lines)["valid"] == 0
 
 
 def splits(people: Sequence[str], seed: int) -> dict[str, str]:

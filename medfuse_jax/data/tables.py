@@ -22,6 +22,7 @@ SEXES = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M
 PHENOTYPE = {"rr": "RRMS", "rrms": "RRMS", "sp": "SPMS", "spms": "SPMS", "pp": "PPMS", "ppms": "PPMS", "pr": "PPMS",
              "prms": "PPMS", "cis": "CIS", "control": "control", "hc": "control", "healthy": "control"}
 PHENOTYPE_COLUMNS = ("phenotype", "ms_type")
+TREATMENT = {name: name for name in findings.TREATMENTS} | {"untreated": "none"}        # efficacy; "none" reads as n/a
 NUMBERS = {"age": (0.0, 120.0), "edss": (0.0, 10.0), "disease_duration_years": (0.0, 100.0),
            "days_from_first": (0.0, 40000.0), "date_years": (0.0, 110.0)}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -118,6 +119,8 @@ def _typed(row: dict[str, Any], place: str) -> dict[str, Any]:
     column = next((name for name in PHENOTYPE_COLUMNS if row.get(name) is not None), None)
     if column:
         row["phenotype"] = _word(row[column], column, PHENOTYPE, (*findings.PHENOTYPES, "n/a"), place)
+    if row.get("treatment") is not None:               # many tables name drugs: that is no mistake
+        row["treatment"] = TREATMENT.get(row["treatment"].lower(), row["treatment"])
     return row
 
 

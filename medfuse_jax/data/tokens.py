@@ -17,8 +17,8 @@ import tokenizers
 from absl import logging
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from medfuse_jax.data.definitions import COUNT_WORDS, GRADES, LOAD_ML
-from medfuse_jax.data.findings import ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Statement
+from medfuse_jax.data.definitions import GRADES, LOAD_ML, ends
+from medfuse_jax.data.findings import ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Range, Statement
 from medfuse_jax.data.language import LEXICONS, entail, random_statement, write
 from medfuse_jax.errors import MedFuseError
 
@@ -140,22 +140,28 @@ FACTS: tuple[str, ...] = (
 )
 # Where an open band ends: what patients of the data reach (55 ml; a tenth has more than 218 lesions).
 LARGEST_ML, LARGEST_COUNT = 60.0, 300.0
+LARGEST = {"age": 90.0, "edss": 10.0, "disease_duration_years": 60.0, "new_count": LARGEST_COUNT}
 SMALLEST_DEVIATION, LARGEST_DEVIATION = -40.0, 10.0      # percent
 
 Interval = tuple[float, float]
 
 
-def _count(count: int | str | None) -> Interval:
-    """A count or a count word; None is any number above zero."""
-    low, high = (1, np.inf) if count is None else COUNT_WORDS[count] if isinstance(count, str) else (count, count)
-    return float(low), float(high if low == high else min(high, LARGEST_COUNT))
+def _interval(stated: float | int | str | Range, largest: float) -> Interval:
+    """What a number, a count word or a range means; a wide one ends at the largest value, unless it lies beyond."""
+    low, high = ends(stated)
+    return low, max(low, high if low == high else min(high, largest))
+
+
+def _count(count: int | str | Range | None) -> Interval:
+    """A count; None is any number above zero."""
+    return _interval(Range(1) if count is None else count, LARGEST_COUNT)
 
 
 def _intervals(statement: Statement) -> dict[str, Interval]:
     """What is stated, in the units of findings."""
     stated = entail(statement)
     numbers = {name: getattr(stated, name) for name in ("age", "edss", "disease_duration_years", "new_count")}
-    found = {name: (float(value),) * 2 for name, value in numbers.items() if value is not None}
+    found = {name: _interval(value, LARGEST[name]) for name, value in numbers.items() if value is not None}
     if stated.sex is not None:
         found["sex"] = (1.0, 1.0) if stated.sex == "M" else (-1.0, -1.0)
     if stated.phenotype is not None:
@@ -165,7 +171,7 @@ def _intervals(statement: Statement) -> dict[str, Interval]:
     if stated.lesion_count is not None:
         found["lesion_count"] = _count(stated.lesion_count)
     if stated.lesion_volume_ml is not None:
-        found["lesion_volume_ml"] = (float(stated.lesion_volume_ml),) * 2
+        found["lesion_volume_ml"] = _interval(stated.lesion_volume_ml, LARGEST_ML)
     elif stated.lesion_load is not None:
         low, high = LOAD_ML[stated.lesion_load]
         found["lesion_volume_ml"] = (low, min(high, LARGEST_ML))
@@ -178,7 +184,8 @@ def _intervals(statement: Statement) -> dict[str, Interval]:
 
 def _region(name: str, amount: Amount) -> dict[str, Interval]:
     volume = 0.0 if amount.absent else amount.volume_ml
-    return {f"count_{name}": _count(amount.count)} | ({} if volume is None else {f"volume_{name}": (volume, volume)})
+    stated = {} if volume is None else {f"volume_{name}": _interval(volume, LARGEST_ML)}
+    return {f"count_{name}": _count(amount.count)} | stated
 
 
 def _scaled(name: str, value: float) -> float:

@@ -78,7 +78,7 @@ def opened(workdir: Path, name: str, data: Path | None, out: Path, number: int, 
     lent = {each: family.borrow(Path(folder or workdir / each)) for each, folder in own.config.borrow.items()}
     for each in (*lent.values(), own):
         family.same_network(each, lent)
-    training = family.prepared(own.config, workdir)
+    training = family.prepared(own.config, workdir, trusted=True)
     familiar = data is None or data.resolve() in (training.resolve(), Path(own.config.data.source).resolve())
     cohort = held_out(training) if familiar else chosen(Cohort(elsewhere(own.config, data, out)))
     logging.info("%s: judged on %d studies of %s", name, len(cohort.studies), cohort.folder)
@@ -103,7 +103,7 @@ def elsewhere(config: Any, data: Path, out: Path) -> Path:
 def held_out(folder: Path) -> Cohort:
     """The people of the family's own folder on whom it was not trained: valid and test."""
     cohort = Cohort(folder)
-    if all(study["split"] == "train" for study in cohort.studies):
+    if cohort.valid_is_train:
         logging.warning("%s: too few people to hold any out: judged on those it was trained on", folder)
         return chosen(cohort)
     return chosen(cohort, without="train")

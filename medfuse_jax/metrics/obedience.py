@@ -1,17 +1,17 @@
 """Was the sentence obeyed? Each thing that it commands beside what is measured, by `data.definitions`.
 
-A word (load, several, severe) is obeyed when the measured value lies in the word's own interval. A number is obeyed
+A word (load, several, severe) or a range ("5 to 10") is obeyed when the measured value lies in it. A number is obeyed
 within TOLERANCE: the count error that `science.md` asks of a good model, and the same share of a volume.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from medfuse_jax.data import definitions
 from medfuse_jax.data.definitions import Real
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Findings, Statement
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Findings, Range, Statement
 from medfuse_jax.data.language.coherence import entail
 
 TOLERANCE = 0.15           # of a count above ten, and of a volume
@@ -45,9 +45,10 @@ class Verdict(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """For sample.json; an open end, and what says nothing, is left out."""
         low, high = (None if math.isinf(end) else round(end, 3) for end in self.allowed)
-        whole = isinstance(self.commanded, float) and self.commanded.is_integer()
-        told = {"finding": self.finding, "verdict": self.word,
-                "commanded": int(self.commanded) if whole else self.commanded, "measured": self.measured,
+        commanded = asdict(self.commanded) if isinstance(self.commanded, Range) else self.commanded
+        whole = isinstance(commanded, float) and commanded.is_integer()
+        told = {"finding": self.finding, "verdict": self.word, "commanded": int(commanded) if whole else commanded,
+                "measured": self.measured,
                 "amount": None if self.amount is None else round(self.amount, 3), "unit": self.unit or None,
                 "at_least": low, "at_most": high, "why": self.why or None}
         always = ("commanded", "measured")
@@ -63,10 +64,12 @@ def judge(statement: Statement, findings: Findings, contrasts: Sequence[str]) ->
             *_atrophy(statement, findings), *_rest(statement, findings)]
 
 
-def count_allowed(commanded: int | str | None) -> tuple[Real, Real]:
-    """The counts that obey a number, a word, or just "lesions" (None)."""
+def count_allowed(commanded: int | str | Range | None) -> tuple[Real, Real]:
+    """The counts that obey a number, a word, a range, or just "lesions" (None)."""
     if commanded is None:
         return 1, math.inf
+    if isinstance(commanded, Range):
+        return definitions.ends(commanded)
     if isinstance(commanded, str):
         low, high = definitions.COUNT_WORDS[commanded]
         return low, math.inf if commanded == "numerous" else high
@@ -74,8 +77,10 @@ def count_allowed(commanded: int | str | None) -> tuple[Real, Real]:
     return (0, 0) if commanded == 0 else (max(commanded - slack, 1), commanded + slack)
 
 
-def volume_allowed(commanded: Real) -> tuple[Real, Real]:
-    """The volumes that obey a number of ml."""
+def volume_allowed(commanded: Real | Range) -> tuple[Real, Real]:
+    """The volumes that obey a number of ml, or a range."""
+    if isinstance(commanded, Range):
+        return definitions.ends(commanded)
     return round((1 - TOLERANCE) * commanded, 6), round((1 + TOLERANCE) * commanded, 6)
 
 
@@ -99,8 +104,11 @@ def _lesions(statement: Statement, findings: Findings) -> Iterator[Verdict]:
 
 def _regions(statement: Statement, findings: Findings) -> Iterator[Verdict]:
     for region in (name for name in REGIONS if name in statement.lesions_by_region):
-        said, found = statement.lesions_by_region[region], findings.lesions_by_region[region]
+        said, found = statement.lesions_by_region[region], findings.lesions_by_region.get(region)
         key = f"lesions_by_region.{region}"
+        if found is None:
+            yield Verdict(key, Statement(lesions_by_region={region: said}), asdict(said), None, None, why=NO_STRUCTURES)
+            continue
         if said.count is not None or said.volume_ml is None:
             command = Statement(lesions_by_region={region: Amount(said.count)})
             yield _count(f"{key}.count", command, said.count, found.count)
@@ -109,7 +117,7 @@ def _regions(statement: Statement, findings: Findings) -> Iterator[Verdict]:
             yield _volume(f"{key}.volume_ml", command, said.volume_ml, found.volume_ml, findings)
 
 
-def _count(finding: str, command: Statement, commanded: int | str | None, measured: int) -> Verdict:
+def _count(finding: str, command: Statement, commanded: int | str | Range | None, measured: int) -> Verdict:
     low, high = count_allowed(commanded)
     word = isinstance(commanded, str)
     return Verdict(finding, command, "some" if commanded is None else commanded,
@@ -117,9 +125,9 @@ def _count(finding: str, command: Statement, commanded: int | str | None, measur
                    (low, high))
 
 
-def _volume(finding: str, command: Statement, commanded: Real, measured: Real, findings: Findings) -> Verdict:
+def _volume(finding: str, command: Statement, commanded: Real | Range, measured: Real, findings: Findings) -> Verdict:
     (low, high), voxel = volume_allowed(commanded), definitions.voxel_ml(findings.spacing_mm)
-    if 0 < commanded < voxel:
+    if 0 < definitions.ends(commanded)[1] < voxel:
         return Verdict(finding, command, commanded, None, None, why=FINER)
     return Verdict(finding, command, commanded, round(measured, 3), low <= measured <= high, measured, "ml",
                    (low, high))
@@ -140,9 +148,9 @@ def _atrophy(statement: Statement, findings: Findings) -> Iterator[Verdict]:
 
 def _rest(statement: Statement, findings: Findings) -> Iterator[Verdict]:
     if statement.only:
-        found = others(statement, findings)
-        yield Verdict("only", Statement(only=True), True, found, not found if findings.deviation_percent else None,
-                      why="" if findings.deviation_percent else NO_STRUCTURES)
+        found = others(statement, findings) if findings.deviation_percent else None
+        yield Verdict("only", Statement(only=True), True, found, None if found is None else not found,
+                      why=NO_STRUCTURES if found is None else "")
     if statement.new_count is not None:
         count = statement.new_count
         yield Verdict("new_count", Statement(new_count=count), count, None, None, why=NO_EARLIER)
@@ -158,4 +166,4 @@ def others(statement: Statement, findings: Findings) -> list[str]:
     regions = [name for name in closed.lesions_by_region
                if name not in said.lesions_by_region and findings.lesions_by_region[name].count]
     return regions + [name for name in closed.atrophy if name not in statement.atrophy
-                      and definitions.grade(findings.deviation_percent.get(name, 0.0)) != "none"]
+                      and definitions.grade(findings.deviation_percent[name]) != "none"]

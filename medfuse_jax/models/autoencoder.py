@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jaxtyping import Float, Int
 
@@ -14,7 +14,6 @@ from medfuse_jax.models.place import constrain
 CERTAIN = -6.0          # log variance of the latent at the start
 RARE = -4.0             # lesion logit at the start: about one voxel in fifty of a brain
 SPREAD = 4.0            # tissues differ by about a quarter of the brain's median
-PASS = 4.0              # what the low-pass coefficients are divided by, a brain's mean becomes two
 
 
 class Decoded(NamedTuple):
@@ -25,11 +24,31 @@ class Decoded(NamedTuple):
     lesion: Float[Array, "b d h w"]
 
 
+def subset_of(present: Present) -> Int[Array, "b"]:
+    """The number of a subset of contrasts: contrast c counts 2^c."""
+    return jnp.sum(present.astype(jnp.int32) << jnp.arange(present.shape[-1]), axis=-1)
+
+
+def spread_over(atlas: Float[Array, "z y x k"], slices: Int[Array, "s"],
+                box: tuple[int, int, int]) -> Float[Array, "s h w k"]:
+    """Some slices of an atlas, interpolated linearly onto a grid of `box` voxels."""
+    if atlas.shape[:3] == tuple(box):
+        return atlas[slices]
+    depth = jnp.clip((slices + 0.5) * atlas.shape[0] / box[0] - 0.5, 0, atlas.shape[0] - 1)
+    below = jnp.minimum(depth.astype(int), atlas.shape[0] - 2)
+    part = (depth - below)[:, None, None, None]
+    rows = atlas[below] * (1 - part) + atlas[below + 1] * part
+    return jax.image.resize(rows, (len(slices), *box[1:], atlas.shape[-1]), "linear")
+
+
 class Autoencoder(nn.Module):
     """Encoder and decoder around a Haar wavelet, which replaces the full-resolution convolutions of its peers.
 
-    Both start as a low-pass filter: the latent is the first `features` coefficients of two levels of the wavelet, and
-    what the networks learn is added to it. From a random start the same quality takes some three times as many steps.
+    Each is a linear map of the two-level wavelet's coefficients plus what a network adds. The linear maps have a best
+    value in closed form (`stages.autoencoder.fitted`); the encoder has one for each subset of contrasts.
+
+    Label logits start as those of an atlas: how often each class lies at each place (`atlas`, its own grid z y x over
+    the box, where the last channel is of lesions; never trained).
 
     widths: channels at 1/2 and at 1/4 of the grid. encoder_blocks, decoder_blocks: residual blocks there. The decoder
     is told where each latent lies in the standard box: left and right, and much else, is a matter of place.
@@ -37,6 +56,7 @@ class Autoencoder(nn.Module):
 
     contrasts: int
     classes: int
+    atlas: tuple[int, int, int]
     features: int = 8
     widths: tuple[int, ...] = (16, 48)
     encoder_blocks: tuple[int, ...] = (0, 2)
@@ -52,9 +72,11 @@ class Autoencoder(nn.Module):
         self.reduce = nn.Dense(quarter, dtype=self.dtype)
         self.encoder_quarter = [block(quarter, self.dtype) for _ in range(self.encoder_blocks[1])]
         self.encoder_norm = GroupNorm()
-        self.zero_linear_in = nn.Dense(self.features, use_bias=False, dtype=jnp.float32)
+        subsets, bands = 2**self.contrasts, 64 * self.contrasts
+        self.linear_in = self.param("zero_linear_in", nn.initializers.zeros, (subsets, bands, self.features))
+        self.linear_in_bias = self.param("linear_in_bias", nn.initializers.zeros, (subsets, self.features))
         self.zero_moments = nn.Dense(2 * self.features, dtype=jnp.float32)
-        self.zero_linear_out = nn.Dense(64 * self.contrasts, use_bias=False, dtype=jnp.float32)
+        self.zero_linear_out = nn.Dense(bands, dtype=jnp.float32)
         self.enlarge = nn.Dense(quarter, dtype=self.dtype)
         self.position = nn.Dense(quarter, dtype=self.dtype)
         self.decoder_quarter = [block(quarter, self.dtype) for _ in range(self.decoder_blocks[1])]
@@ -63,8 +85,9 @@ class Autoencoder(nn.Module):
         self.decoder_norm = GroupNorm()
         self.zero_contrast_head = nn.Dense(8 * self.contrasts, dtype=jnp.float32)
         self.look = nn.Dense(2 * half, dtype=self.dtype)
-        self.lesion_head = nn.Dense(8, dtype=jnp.float32)
-        self.structure_head = nn.Dense(8 * self.classes, dtype=jnp.float32)
+        self.lesion_head = nn.Dense(8, dtype=jnp.float32, name="zero_lesion_head")
+        self.structure_head = nn.Dense(8 * self.classes, dtype=jnp.float32, name="zero_structure_head")
+        self.prior = self.param("atlas_bias", nn.initializers.zeros, (*self.atlas, self.classes + 1))
 
     def encode(self, volume: Volume, present: Present) -> tuple[Latent, Latent]:
         """Mean and log variance of the latent; contrasts that are not present are not seen."""
@@ -78,8 +101,7 @@ class Autoencoder(nn.Module):
             x = block(x)
         moments = self.zero_moments(nn.silu(self.encoder_norm(x)).astype(jnp.float32))
         learned, log_variance = jnp.split(moments, 2, axis=-1)
-        bands = haar(shown.astype(jnp.float32))
-        mean = bands[..., self.low_pass()] / PASS + self.zero_linear_in(bands) + learned
+        mean = learned + self.linear(haar(shown.astype(jnp.float32)), present)
         # Starts certain: a posterior as wide as its mean teaches the decoder to ignore the latent before it is of use.
         return mean, jnp.clip(log_variance + CERTAIN, -12.0, 4.0)
 
@@ -98,23 +120,24 @@ class Autoencoder(nn.Module):
             x = block(x)
         x = nn.silu(self.decoder_norm(x)).astype(jnp.float32)
         latent = latent.astype(jnp.float32)
-        bands = jnp.zeros((*latent.shape[:4], 64 * self.contrasts)).at[..., self.low_pass()].set(latent * PASS)
-        bands = unhaar(bands + self.zero_linear_out(latent)) + self.zero_contrast_head(x)
+        bands = unhaar(self.zero_linear_out(latent)) + self.zero_contrast_head(x)
         # Labels are read off the decoded image, which is there from the first step, and off the place. Its low band is
         # centred on the brain's median and spread: a lesion, a third brighter, is as far from it as the features are.
         brightness = SPREAD * (bands / 8**0.5).at[..., :self.contrasts].add(-1.0)
         seen = nn.silu(self.look(jnp.concatenate([x, brightness], axis=-1).astype(self.dtype))).astype(jnp.float32)
         named = join(self.structure_head(seen if planes is None else seen[:, planes]))
         lesion = join(self.lesion_head(seen))[..., 0] + RARE
+        box = tuple(4 * side for side in latent.shape[1:4])
+        slices = jnp.arange(box[0]) if planes is None else (2 * planes[:, None] + jnp.arange(2)).reshape(-1)
+        named += spread_over(self.prior[..., :-1], slices, box)
+        lesion += spread_over(self.prior[..., -1:], jnp.arange(box[0]), box)[..., 0]
         return Decoded(constrain(unhaar(bands), "b d h w c"), named, lesion)
 
-    def low_pass(self) -> np.ndarray:
-        """Which of the two-level wavelet's channels the latent starts as: of the low band, means first, then slopes."""
-        bands = sorted(range(8), key=lambda band: band.bit_count())
-        order = [band * 8 * self.contrasts + contrast for band in bands for contrast in range(self.contrasts)]
-        if self.features > len(order):
-            raise ValueError(f"{self.features} latent features: at most {len(order)} for {self.contrasts} contrasts")
-        return np.array(order[:self.features])
+    def linear(self, bands: Float[Array, "b z y x g"], present: Present) -> Latent:
+        """The linear part of the latent's mean: the map of the subset of contrasts that is present."""
+        subset = subset_of(present)
+        kernel, bias = jnp.take(self.linear_in, subset, axis=0), jnp.take(self.linear_in_bias, subset, axis=0)
+        return jnp.einsum("b z y x g, b g f -> b z y x f", bands, kernel) + bias[:, None, None, None]
 
     def __call__(self, volume: Volume, present: Present) -> Decoded:
         """Decode the mean of the latent."""

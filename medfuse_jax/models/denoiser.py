@@ -41,7 +41,8 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """What is to be added to the best linear guess of velocity, noise or v.
+    """What is to be added to a linear guess of velocity, noise or v: patches through the transformer, and past it the
+    latent and the reference, number by number, as much as level and kind of reference say.
 
     `told` and `shown` (1 or 0 an example) switch text and image.
 
@@ -87,4 +88,7 @@ class Denoiser(nn.Module):
         scale, shift = jnp.split(modulation, 2, axis=-1)
         x = Norm(dtype=self.dtype)(x) * (1 + scale) + shift
         cubes = nn.Dense(self.features * self.patch**3, dtype=jnp.float32, name="zero_out")(x)
-        return unpatch(cubes.reshape(len(noisy), *grid, -1), self.patch, noisy.shape[1:4])
+        passed = nn.Dense(3 * self.features, dtype=jnp.float32, name="zero_pass")(nn.silu(condition))
+        own, beside, known = jnp.split(passed[:, None, None, None], 3, axis=-1)
+        past = own * noisy + there * (beside * noisy + known * image.latent)
+        return past + unpatch(cubes.reshape(len(noisy), *grid, -1), self.patch, noisy.shape[1:4])

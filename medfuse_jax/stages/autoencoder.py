@@ -1,5 +1,6 @@
 """Autoencoder: contrasts to latent to contrasts and labels. Everything else is built on its latent."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from medfuse_jax.data import labels
 from medfuse_jax.methods import losses
 from medfuse_jax.metrics import image
-from medfuse_jax.models.autoencoder import Autoencoder
+from medfuse_jax.models.autoencoder import RARE, Autoencoder
+from medfuse_jax.models.blocks import haar
 from medfuse_jax.models.initialise import initialise
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
@@ -25,7 +27,8 @@ JUDGED = {name: np.array([k for k, structure in enumerate(labels.STRUCTURES) if 
 
 def network(config: Any) -> Autoencoder:
     """The network of a config."""
-    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), remat=config.remat,
+    atlas = tuple(int(side / max(config.data.spacing, ATLAS_MM)) for side in (192, 224, 192))
+    return Autoencoder(len(labels.CONTRASTS), len(labels.STRUCTURES), atlas, remat=config.remat,
                        dtype=jnp.dtype(config.dtype), **config.model)
 
 
@@ -108,9 +111,10 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             if sum(map(len, latents)) >= ENOUGH:
                 break
         names = [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]
-        return whitening(np.concatenate(latents)) | {"contrasts": names}
+        return scaled(np.concatenate(latents)) | {"contrasts": names}
 
-    return Stage("autoencoder", init, loss, evaluate, probes={"reconstruction": reconstruction}, conclude=conclude)
+    return Stage("autoencoder", init, loss, evaluate, start=fitted, given=("atlas_bias",),
+                 probes={"reconstruction": reconstruction}, conclude=conclude)
 
 
 def rarity() -> np.ndarray:
@@ -127,6 +131,80 @@ def rarity() -> np.ndarray:
     return (weight * ml.sum() / (weight * ml).sum()).astype(np.float32)
 
 
+def fitted(params: Params, data: Any) -> Params:
+    """The linear maps of `Autoencoder` at their best value for the training studies: the start of the training.
+
+    The wavelet coefficients of a 4 x 4 x 4 cube of all contrasts are taken for one Gaussian. Decoder: its first
+    principal axes (the best linear autoencoder, Baldi & Hornik 1989). Encoder, for each subset of contrasts: the
+    coordinates of the conditional mean of all contrasts, so that missing ones are guessed from those that are there.
+    """
+    count, features = len(labels.CONTRASTS), params["linear_in_bias"].shape[-1]
+    mean, covariance = moments(data)
+    values, vectors = np.linalg.eigh(covariance)
+    axes, values = vectors[:, ::-1][:, :features], np.maximum(values[::-1][:features], 0.0)
+    scale = max(float(np.sqrt(values.mean())), 1e-6)
+    kernel, bias = np.zeros(params["zero_linear_in"].shape), np.zeros(params["linear_in_bias"].shape)
+    contrast = np.arange(len(mean)) % count
+    for subset in range(1, 2**count):
+        seen = (subset >> contrast) & 1 == 1
+        within = covariance[np.ix_(seen, seen)] + NOISE * np.eye(seen.sum())
+        kernel[subset, seen] = np.linalg.solve(within, covariance[seen]) @ axes / scale
+        bias[subset] = -mean @ kernel[subset]
+    new = {"zero_linear_in": kernel, "linear_in_bias": bias,
+           "zero_linear_out": {"kernel": scale * axes.T, "bias": mean}}
+    new |= {"atlas_bias": atlas_of(data, params["atlas_bias"].shape)}
+    return params | jax.tree.map(lambda array: np.asarray(array, np.float32), new)
+
+
+def atlas_of(data: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Logits of how often each class, and last a lesion, lies at each place in training studies: shape z y x k."""
+    counted, lesions, people, known = np.zeros(shape), np.zeros(shape[:3]), 0, 0
+    for batch in itertools.islice(data.valid(1, split="train"), ENOUGH_ATLAS):
+        factor = batch["lesion"].shape[1] // shape[0]
+        if batch["structures_known"][0]:
+            people += 1
+            for structure in np.unique(batch["structures"]):
+                counted[..., structure] += blocks(batch["structures"][0] == structure, factor)
+        if batch["lesions_known"][0]:
+            known += 1
+            lesions += blocks(batch["lesion"][0], factor)
+    usual = counted[..., :-1].mean(axis=(0, 1, 2), keepdims=True)
+    logits = np.log((counted[..., :-1] + 0.05 * usual / max(people, 1) + 1e-3) / (people + 0.1))
+    share = (lesions + 1e-2) / (known + 1.0)
+    odds = np.log(share / (1 - share)) - RARE
+    return np.concatenate([logits if people else 0 * logits, (odds if known else 0 * odds)[..., None]], axis=-1)
+
+
+def blocks(values: np.ndarray, factor: int) -> np.ndarray:
+    """Means over cubes of so many voxels a side."""
+    z, y, x = (side // factor for side in values.shape)
+    return values.reshape(z, factor, y, factor, x, factor).mean(axis=(1, 3, 5))
+
+
+def moments(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the two-level wavelet coefficients of training studies (float64).
+
+    A pair of contrasts is judged where both are there; of a contrast that no study has, both are zero.
+    """
+    count = len(labels.CONTRASTS)
+    bands = jax.jit(lambda volume: haar(haar(volume)).reshape(-1, 64 * count))
+    total, square, cells = np.zeros(64 * count), np.zeros((64 * count, 64 * count)), np.zeros((count, count))
+    for batch in itertools.islice(data.valid(1, split="train"), ENOUGH_CUBES):
+        there = np.tile(batch["present"][0].astype(np.float64), 64)
+        some = np.asarray(bands(batch["volume"]), np.float64) * there
+        total, square = total + some.sum(axis=0), square + some.T @ some
+        cells += len(some) * np.outer(there[:count], there[:count])
+    pairs = np.maximum(np.tile(cells, (64, 64)), 1.0)
+    mean = total / np.diagonal(pairs)
+    covariance = square / pairs - np.outer(mean, mean)
+    values, vectors = np.linalg.eigh(covariance * (pairs > 1.0))
+    return mean, vectors * np.maximum(values, 0.0) @ vectors.T       # pairs of different studies: clip what is negative
+
+
+NOISE = 1e-3            # variance of a scan's noise, in squared medians of the brain
+ATLAS_MM = 4.0           # grid of the atlas, coarser where the model's is
+ENOUGH_ATLAS = 256      # studies that make it
+ENOUGH_CUBES = 64       # studies from which the Gaussian of cubes is taken
 ENOUGH = 512            # studies from which the statistics of the latent are taken
 
 
@@ -166,35 +244,25 @@ def dice(truth: jax.Array, said: jax.Array) -> jax.Array:
     return jnp.where(total > 0, 2.0 * both / jnp.maximum(total, 1), 1.0)
 
 
-def whitening(latents: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean and deviation of each feature at each place (z y x f), and what then makes a place's features uncorrelated.
+def scaled(latents: np.ndarray) -> dict[str, np.ndarray]:
+    """The mean latent of each place (the average brain, z y x f) and one deviation for all that differs from it.
 
-    The mean is the average brain, so that a generator starts from it; deviations below a tenth of the feature's usual
-    one (outside the head) are raised to it, and do not count for the rest. whiten, colour: f x f, inverse to each
-    other (ZCA, Bell & Sejnowski 1997).
+    One number, so that what differs most between people, which is what is seen, stays largest.
     """
     mean = latents.mean(axis=0, dtype=np.float64)
-    deviation = latents.std(axis=0, dtype=np.float64)
-    usual = np.sqrt(np.mean(deviation**2, axis=(0, 1, 2)))
-    inside = np.mean(deviation > 0.1 * usual, axis=-1) > 0.5             # places where most features vary: the head
-    inside = inside if inside.any() else np.ones_like(inside)
-    deviation = np.maximum(deviation, 0.1 * usual + 1e-4)
-    spread = ((latents - mean) / deviation)[:, inside].reshape(-1, latents.shape[-1])
-    values, vectors = np.linalg.eigh(spread.T @ spread / len(spread))
-    values = np.maximum(values, 1e-3 * values.max())
-    arrays = {"latent_mean": mean, "latent_deviation": deviation, "whiten": vectors / np.sqrt(values) @ vectors.T,
-              "colour": vectors * np.sqrt(values) @ vectors.T}
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+    usual = float(np.sqrt(np.mean((mean - mean.mean(axis=(0, 1, 2))) ** 2)))      # of a head: it differs from place to place
+    deviation = max(float(np.sqrt(np.mean((latents - mean) ** 2))), 0.1 * usual, 1e-6)
+    return {"latent_mean": mean.astype(np.float32), "latent_deviation": np.float32([deviation])}
 
 
 def normalised(latent: jax.Array, statistics: Values) -> jax.Array:
-    """A latent as borrowers see it: about standard normal at each place of a brain."""
-    return ((latent - statistics["latent_mean"]) / statistics["latent_deviation"]) @ statistics["whiten"]
+    """A latent as borrowers see it: mean zero at each place, variance one over the box."""
+    return (latent - statistics["latent_mean"]) / statistics["latent_deviation"]
 
 
 def denormalised(latent: jax.Array, statistics: Values) -> jax.Array:
     """The inverse of `normalised`."""
-    return (latent @ statistics["colour"]) * statistics["latent_deviation"] + statistics["latent_mean"]
+    return latent * statistics["latent_deviation"] + statistics["latent_mean"]
 
 
 def lent(borrowed: Borrowed) -> Frozen:

@@ -9,7 +9,7 @@ import numpy as np
 
 from medfuse_jax.data import definitions, labels, language, tokens
 from medfuse_jax.explain import contribution
-from medfuse_jax.methods import diffusion, guidance, losses, sampler
+from medfuse_jax.methods import diffusion, guidance, losses, prior, sampler
 from medfuse_jax.metrics import biomarkers, interval
 from medfuse_jax.models.blocks import places
 from medfuse_jax.models.denoiser import Denoiser, Image
@@ -35,13 +35,14 @@ def network(config: Any, features: int) -> Denoiser:
 
 
 def predictor(config: Any, features: int) -> Callable[..., jax.Array]:
-    """(params, noisy, tau, text, image, told, shown) -> prediction: the network, added to the best linear guess."""
+    """(params, noisy, tau, text, image, told, shown) -> prediction: the network, added to the prior's guess."""
     model, prediction = network(config, features), config.process.prediction
 
     def predict(params: Params, noisy: jax.Array, tau: jax.Array, text: Text, image: Image, told: jax.Array,
                 shown: jax.Array) -> jax.Array:
-        learned = model.apply({"params": params}, noisy, tau, text, image, told, shown)
-        return diffusion.expand(diffusion.skip(tau, prediction)) * noisy + learned
+        learned = model.apply({"params": params["network"]}, noisy, tau, text, image, told, shown)
+        known = prior.Prior(**params["prior"])
+        return prior.guess(known, noisy, tau, text.facts, told, prediction) + learned
 
     return predict
 
@@ -59,7 +60,15 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         width = borrowed["alignment"].config.model.width
         text = Text(np.zeros((1, 2, width), np.float32), np.ones((1, 2), bool), np.zeros((1, width), np.float32),
                     np.zeros((1, len(tokens.FACTS), 3), np.float32))
-        return initialise(model, seed, latent, one, text, Image(latent, latent[..., :1], one, one), one, one)
+        weights = initialise(model, seed, latent, one, text, Image(latent, latent[..., :1], one, one), one, one)
+        deaf = prior.empty((*shape, features), 3 * len(tokens.FACTS), config.prior.effects, config.prior.axes)
+        return {"network": weights, "prior": deaf._asdict()}
+
+    def start(params: Params, data: Any) -> Params:
+        rows = data.cohort.rows("train")
+        said = np.stack([data.facts(row, config.prior.draws).reshape(config.prior.draws, -1) for row in rows])
+        known = prior.fitted(data.represented["latent"][rows], said, prior.Prior(**params["prior"]), config.prior.ridge)
+        return params | {"prior": known._asdict()}
 
     def text_of(frozen: Frozen, batch: Batch) -> Text:
         return read(frozen["alignment"], batch["words"], batch["words_mask"], batch["facts"])
@@ -107,7 +116,8 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             "denoise_shuffled_text": errors(params, batch, level, other, image, one, none),
         }
 
-    return Stage("ldm", init, loss, evaluate, probes={"obedience": obedience(config, borrowed)},
+    return Stage("ldm", init, loss, evaluate, start=start, given=("prior",),
+                 probes={"obedience": obedience(config, borrowed)},
                  frozen={"autoencoder": autoencoder.lent(base), "alignment": borrowed["alignment"].params},
                  represent=autoencoder.represent(base))
 

@@ -16,6 +16,8 @@ class Stage:
     """One thing that can be trained. Pure functions; the loop owns state, devices, files and clocks.
 
     init:      seed -> parameters (host numpy arrays; no compilation)
+    start:     (params, data) -> params   what the data say in closed form, before the first update
+    given:     names of parameters that stay as they start: no gradient, no moments
     loss:      (params, frozen, batch, key) -> (scalar, {name: b values})    traced and differentiated
     evaluate:  (params, frozen, batch, key) -> {name: b values}              traced; averaged under batch["weight"];
                a pair (b values, b weights) where a value has no meaning for some examples
@@ -29,6 +31,8 @@ class Stage:
     init: Callable[[int], Params]
     loss: Callable[[Params, Frozen, Batch, Any], tuple[Any, Values]]
     evaluate: Callable[[Params, Frozen, Batch, Any], Values]
+    start: Callable[[Params, Any], Params] | None = None
+    given: tuple[str, ...] = ()
     probes: Mapping[str, Callable[[Params, Frozen, Any], Values]] = field(default_factory=dict)
     frozen: Frozen = field(default_factory=dict)
     represent: Callable[[Frozen, Batch], Values] | None = None

@@ -271,7 +271,7 @@ def load_params(folder: str | Path, identity: Identity | None = None) -> tuple[P
 def host_params(kept: Checkpoints, step: int, meta: Mapping[str, Any]) -> Params:
     """The moving average (or the parameters, where none is kept) of a step, verified."""
     part = "ema" if any(name.startswith("ema.") for name in meta["digest"]) else "params"
-    expected = {name: each for name, each in meta["digest"].items() if name.startswith(part + ".")}
+    expected = {name: each for name, each in meta["digest"].items() if name.startswith((part + ".", "given."))}
     tree: dict[str, Any] = {}
     for name, (shape, dtype, *_) in expected.items():
         *parents, last = name.split(".")
@@ -283,4 +283,4 @@ def host_params(kept: Checkpoints, step: int, meta: Mapping[str, Any]) -> Params
     wrong = differing(digests_on_host(params), expected)
     if wrong:
         raise ValueError(f"digest of {wrong} differs")
-    return params[part]
+    return params[part] | params.get("given", {})

@@ -44,7 +44,7 @@ def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command
     with jax.set_mesh(mesh), signals.watch() as caught, Checkpoints(folder, which, mesh) as kept:
         new = create(stage, config)
         state, meta = kept.resume(new)
-        state = sharding.place(new, mesh) if state is None else state
+        state = sharding.place(create(stage, config, data.whole()), mesh) if state is None else state
         first = int(state["step"])
         run = Run(stage, data, config, folder, mesh, frozen, kept, first, began - meta.get("wall_s", 0.0))
         if sharding.chief():
@@ -210,7 +210,7 @@ class Run:
                 examples_per_s=spent and (self.count - 1) * self.config.batch / spent,
                 data_wait_share=spent and self.wait_s / spent,
                 device=jax.devices()[0].device_kind, processes=jax.process_count(), **peak_memory(),
-                skipped=int(state["skipped"]["total"]),
+                skipped=int(state["skipped"]["total"]), data=self.data.describe(),
                 final={name: value for name, value in final.items() if np.ndim(value) == 0 and not shown(value)}))
         sharding.wait_for_all("concluded")
         return lent

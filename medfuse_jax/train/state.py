@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages.stage import Batch, Frozen, Params, Stage, Values
 
-# params, opt, ema ({} without one): trees of arrays;  step: updates asked for, skipped ones counted;
-# skipped: {"row": in a row until now, "total"}
+# params, opt, ema ({} without one): trees of arrays;  given: parameters that stay as they start;
+# step: updates asked for, skipped ones counted;  skipped: {"row": in a row until now, "total"}
 State = dict[str, Any]
 # Stacked by a scan over layers these have two axes, and are still no matrices.
 NO_DECAY = ("bias", "scale", "offset")
@@ -50,39 +50,44 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
                                          mask=decayed))
 
 
-def create(stage: Stage, config: ConfigDict) -> State:
-    """The state before the first update, as host arrays; nothing is compiled."""
+def create(stage: Stage, config: ConfigDict, data: Any = None) -> State:
+    """The state before the first update, as host arrays; fitted to the data where they are given."""
     params = jax.tree.map(np.asarray, stage.init(config.seed))
+    if data is not None and stage.start is not None:
+        params = stage.start(params, data)
+    given = {name: params[name] for name in stage.given}
+    params = {name: params[name] for name in params if name not in given}
     # Every moment and counter of the chain begins at zero: its shape is all there is to know.
     shapes = jax.eval_shape(optimizer(config).init, params)
     moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     ema = jax.tree.map(np.copy, params) if config.optimizer.ema else {}
     zero = np.zeros((), np.int32)
-    return dict(params=params, opt=moments, ema=ema, step=zero, skipped=dict(row=zero.copy(), total=zero.copy()))
+    return dict(params=params, opt=moments, ema=ema, given=given, step=zero,
+                skipped=dict(row=zero.copy(), total=zero.copy()))
 
 
 def averaged(state: State) -> Params:
-    """The parameters to judge and to lend: the moving average where one is kept."""
-    return state["ema"] or state["params"]
+    """The parameters to judge and to lend: the moving average where one is kept, and what was given."""
+    return (state["ema"] or state["params"]) | state["given"]
 
 
-def gradient(stage: Stage, accumulate: int) -> Callable[[Params, Frozen, Batch, Any], tuple[Params, Values]]:
+def gradient(stage: Stage, accumulate: int) -> Callable[[Params, Params, Frozen, Batch, Any], tuple[Params, Values]]:
     """Gradient and mean values of a batch, seen in `accumulate` micro-batches one after the other."""
-    differentiate = jax.value_and_grad(stage.loss, has_aux=True)
+    differentiate = jax.value_and_grad(lambda params, given, *rest: stage.loss(params | given, *rest), has_aux=True)
 
-    def once(params, frozen, batch, key):
-        (loss, values), slope = differentiate(params, frozen, batch, key)
+    def once(params, given, frozen, batch, key):
+        (loss, values), slope = differentiate(params, given, frozen, batch, key)
         return slope, {name: jnp.mean(value.astype(jnp.float32)) for name, value in values.items()} | {"loss": loss}
 
-    def several(params, frozen, batch, key):
+    def several(params, given, frozen, batch, key):
         # Row r goes to micro-batch r % accumulate: each device keeps the rows that it has.
         parts = {name: jnp.moveaxis(rows.reshape(-1, accumulate, *rows.shape[1:]), 1, 0)
                  for name, rows in batch.items()}
-        shapes = jax.eval_shape(once, params, frozen, {name: rows[0] for name, rows in parts.items()}, key)
+        shapes = jax.eval_shape(once, params, given, frozen, {name: rows[0] for name, rows in parts.items()}, key)
 
         def add(total, part):
             place, rows = part
-            return jax.tree.map(jnp.add, total, once(params, frozen, rows, jax.random.fold_in(key, place))), None
+            return jax.tree.map(jnp.add, total, once(params, given, frozen, rows, jax.random.fold_in(key, place))), None
 
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         total, _ = jax.lax.scan(add, zero, (jnp.arange(accumulate), parts))
@@ -101,7 +106,7 @@ def train_step(stage: Stage, config: ConfigDict) -> Callable[[State, Frozen, Bat
 
     def step(state, frozen, batch):
         key = jax.random.fold_in(jax.random.key(config.seed), state["step"])
-        slope, scalars = see(state["params"], frozen, batch, key)
+        slope, scalars = see(state["params"], state["given"], frozen, batch, key)
         norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(slope)))
         good = jnp.isfinite(scalars["loss"]) & jnp.isfinite(norm)
 
@@ -120,7 +125,7 @@ def train_step(stage: Stage, config: ConfigDict) -> Callable[[State, Frozen, Bat
                        total=state["skipped"]["total"] + jnp.where(good, 0, 1))
         scalars = scalars | dict(grad_norm=norm, rate=rate(state["step"]),
                                  skipped=skipped["total"], skipped_row=skipped["row"])
-        return new | dict(step=state["step"] + 1, skipped=skipped), scalars
+        return new | dict(given=state["given"], step=state["step"] + 1, skipped=skipped), scalars
 
     return step
 

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from medfuse_jax.data.definitions import COUNT_WORDS, load_word
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
+import numpy as np
+
+from medfuse_jax.data.definitions import COUNT_WORDS, LOAD_ML, SMALLEST_LESION_MM3, ends, load_word
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Range, Statement
 
 LARGEST_ML, LARGEST_COUNT = 100.0, 1000        # beyond what any patient of the data showed
 
@@ -37,36 +39,63 @@ def as_healthy(statement: Statement) -> Statement:
     return replace(statement, lesion_count=statement.lesion_count if lesions else 0, atrophy=atrophy)
 
 
+def lesions_said(statement: Statement) -> bool:
+    """Whether anything is said of lesions."""
+    said = (statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load, statement.new_count)
+    return bool(statement.lesions_by_region) or any(value is not None for value in said)
+
+
 def spoken(name: str) -> str:
     """A name of ours as a person says it."""
     return name.replace("_", " ")
 
 
-def least(count: int | str | None) -> int:
+def least(count: int | str | Range | None) -> int:
     """The smallest number of lesions that a count can mean."""
-    return COUNT_WORDS[count][0] if isinstance(count, str) else 1 if count is None else count
+    return 1 if count is None else int(ends(count)[0])
 
 
-def contradictions(statement: Statement) -> list[str]:
-    """What cannot be true together, or lies beyond what was learned; one line each."""
+def contradictions(statement: Statement, healthy: bool = False) -> list[str]:
+    """What cannot be true together, or lies beyond what was learned; one line each. `healthy`: the text says so."""
     found = []
     amounts = statement.lesions_by_region
     there = [name for name, amount in amounts.items() if not amount.absent]
     count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
-    if (count == 0 or load == "none" or volume == 0) and (count or volume or there or load not in (None, "none")):
+    if (count == 0 or load == "none" or volume == 0) and (
+            count or volume or there or statement.new_count or load not in (None, "none")):
         found.append("contradiction: no lesion, and lesions")
-    most = COUNT_WORDS[count][1] if isinstance(count, str) else count
+    most = np.inf if count is None else ends(count)[1]
     if count and sum(least(amounts[name].count) for name in there) > most:
         found.append("contradiction: the regions hold more lesions than the total")
-    parts = sum(amount.volume_ml or 0.0 for amount in amounts.values())
-    if volume and parts > 1.05 * volume:       # so are the parts
+    if count and least(statement.new_count or 0) > most:
+        found.append("contradiction: more new lesions than lesions")
+    low, high = ends(volume or 0.0)
+    parts = sum(ends(amount.volume_ml or 0.0)[0] for amount in amounts.values())
+    if volume and parts > 1.05 * high:       # so are the parts
         found.append(f"contradiction: the regions hold {parts:.3g} ml, more than the total of {volume:g} ml")
-    words = {load_word(0.96 * volume), load_word(1.04 * volume)} if volume else set()     # written volumes are rounded
-    if volume and load not in (None, "none", *words):
-        found.append(f"contradiction: {volume:g} ml is a {spoken(load_word(volume))} lesion load, "
-                     f"not {spoken(load)}")
-    if volume and volume > LARGEST_ML:
+    if volume and load not in (None, "none") and not overlap((0.96 * low, 1.04 * high), LOAD_ML[load]):
+        found.append(f"contradiction: {volume:g} ml is a {spoken(load_word(low))} lesion load, not {spoken(load)}")
+    if 0 < high < SMALLEST_LESION_MM3 / 1000:
+        found.append(f"{volume:g} ml is smaller than the smallest lesion ({SMALLEST_LESION_MM3:g} mm3)")
+    if low > LARGEST_ML:
         found.append(f"{volume:g} ml is more than any brain that was learned from ({LARGEST_ML:g} ml)")
-    if count and most > LARGEST_COUNT and isinstance(count, int):
+    if least(count or 0) > LARGEST_COUNT:
         found.append(f"{count} lesions are more than in any brain that was learned from ({LARGEST_COUNT})")
+    if healthy and diseased(statement):
+        found.append("contradiction: healthy, and more lesions or atrophy than healthy people have; they are kept")
     return found
+
+
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two intervals share a number."""
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def diseased(statement: Statement) -> bool:
+    """Whether more is stated than healthy people show: a few small lesions."""
+    amounts = (Amount(statement.lesion_count or 0, statement.lesion_volume_ml), *statement.lesions_by_region.values())
+    return (any(least(amount.count) > COUNT_WORDS["few"][1] for amount in amounts)
+            or any(ends(amount.volume_ml or 0.0)[0] > LOAD_ML["minimal"][1] for amount in amounts)
+            or statement.lesion_load not in (None, "none", "minimal") or bool(statement.new_count)
+            or any(word != "none" for word in statement.atrophy.values())
+            or statement.phenotype not in (None, "control"))

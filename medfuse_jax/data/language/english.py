@@ -1,5 +1,6 @@
 """English as data: the words that are written and read, and the templates of sentences."""
 
+from medfuse_jax.data.language.further import FURTHER
 from medfuse_jax.data.language.lexicon import Lexicon
 
 UNITS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -185,19 +186,15 @@ UNDERSTOOD = {
                   "brain imaging", "white matter", "multiple sclerosis")},
     "aside": {
         "left and right are not commanded": ("left", "right", "left sided", "right sided", "unilateral"),
-        "a bound is read as the number itself": ("more than", "less than", "at least", "at most", "up to",
-            "fewer than"),
     },
+    "bound": {"more": ("more than",), "less": ("less than", "fewer than"), "least": ("at least",),
+              "most": ("at most", "up to")},
     "unsupported": {
         "": ("spinal cord", "cervical cord", "cord", "spinal", "optic nerve", "optic neuritis", "PET",
              "positron emission tomography",
-             "amyloid", "stroke", "infarct", "infarction", "haemorrhage", "hemorrhage", "microbleed",
-             "aneurysm", "oedema",
-             "edema", "SWI", "DWI", "diffusion", "perfusion", "spectroscopy", "angiography", "resolved",
+             "amyloid", "SWI", "DWI", "diffusion", "perfusion", "spectroscopy", "angiography", "resolved",
              "shrinking"),
         "FLAIR and T1w": ("CT", "computed tomography", "ultrasound", "X ray"),
-        "heavy lesion load": ("tumour", "tumor", "glioma", "glioblastoma", "metastasis", "metastases", "mass",
-                              "abscess"),
         "T1w after gadolinium": (
             "enhancing", "enhancement", "gadolinium enhancing", "gadolinium enhancement", "contrast enhancing",
             "contrast enhancement", "enhancing lesion", "ring enhancing", "gadolinium", "gd enhancing",
@@ -210,11 +207,13 @@ UNDERSTOOD = {
             "cortical atrophy", "cortical thinning", "cerebellar atrophy", "brainstem atrophy",
             "enlarged ventricle",
             "ventricular enlargement", "ventricular dilatation", "corpus callosum", "large ventricle",
-            "ventriculomegaly",
-            "hydrocephalus", "white matter atrophy"),
+            "ventriculomegaly", "white matter atrophy"),
         "hippocampal atrophy": ("amygdala", "amygdalar", "temporal lobe atrophy", "temporal atrophy"),
         "putaminal atrophy": ("pallidum", "pallidal", "accumbens", "striatum", "striatal", "globus pallidus"),
     },
+    "foreign": {"": ("tumour", "tumor", "glioma", "glioblastoma", "metastasis", "metastases", "mass", "abscess",
+                     "stroke", "infarct", "infarction", "haemorrhage", "hemorrhage", "microbleed", "aneurysm", "oedema",
+                     "edema", "hydrocephalus")},
 }
 
 SKIPPED = """
@@ -263,4 +262,4 @@ TEMPLATES = {
     "patient": ("patient",), "subject": ("subject",),
 }
 
-LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, SKIPPED, TEMPLATES)
+LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, FURTHER["en"], SKIPPED, TEMPLATES)

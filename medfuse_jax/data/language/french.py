@@ -1,5 +1,6 @@
 """French as data: the words that are written and read, and the templates of sentences."""
 
+from medfuse_jax.data.language.further import FURTHER
 from medfuse_jax.data.language.lexicon import Lexicon
 
 UNITS = ("zéro une deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize "
@@ -208,17 +209,13 @@ UNDERSTOOD = {
                   "par rapport à l'examen précédent")},
     "aside": {
         "left and right are not commanded": ("gauche", "droit", "droite", "unilatéral", "unilatérale"),
-        "a bound is read as the number itself": ("plus de", "moins de", "au moins", "au plus", "jusqu'à"),
     },
+    "bound": {"more": ("plus de",), "less": ("moins de",), "least": ("au moins",), "most": ("au plus", "jusqu'à")},
     "unsupported": {
         "": ("moelle", "moelle épinière", "moelle cervicale", "médullaire", "nerf optique", "névrite optique",
-             "TEP", "amyloïde", "AVC",
-             "infarctus", "hémorragie", "hémorragique", "microsaignement", "anévrisme", "oedème", "diffusion",
-             "perfusion", "spectroscopie",
-             "angiographie", "résolue", "cordon médullaire", "ischémique"),
+             "TEP", "amyloïde", "diffusion", "perfusion", "spectroscopie",
+             "angiographie", "résolue", "cordon médullaire"),
         "FLAIR et T1w": ("scanner", "TDM", "tomodensitométrie", "échographie", "radiographie"),
-        "forte charge lésionnelle": ("tumeur", "tumoral", "tumorale", "gliome", "glioblastome", "métastase",
-                                     "masse", "abcès"),
         "T1w après gadolinium": ("prise de contraste", "rehaussement", "rehaussée", "rehaussant", "gadolinium",
                                  "prenant le contraste",
                                  "se rehaussant", "rehaussement après gadolinium", "prise de gadolinium"),
@@ -227,11 +224,13 @@ UNDERSTOOD = {
                     "hyposignaux", "hyposignal T1"),
         "atrophie cérébrale": ("atrophie corticale", "atrophie cérébelleuse", "atrophie du tronc cérébral",
                                "dilatation ventriculaire",
-                               "élargissement ventriculaire", "ventricules élargis", "corps calleux",
-                               "hydrocéphalie"),
+                               "élargissement ventriculaire", "ventricules élargis", "corps calleux"),
         "atrophie hippocampique": ("amygdale", "atrophie temporale"),
         "atrophie putaminale": ("pallidum", "striatum", "accumbens", "globus pallidus"),
     },
+    "foreign": {"": ("tumeur", "tumoral", "tumorale", "gliome", "glioblastome", "métastase", "masse", "abcès", "AVC",
+                     "infarctus", "hémorragie", "hémorragique", "microsaignement", "anévrisme", "oedème", "ischémique",
+                     "hydrocéphalie")},
 }
 
 SKIPPED = """
@@ -281,4 +280,4 @@ TEMPLATES = {
     "patient": ("patient",), "subject": ("sujet",),
 }
 
-LEXICON = Lexicon("fr", ",", (0.0, 1.99), NUMBERS, WRITTEN, UNDERSTOOD, SKIPPED, TEMPLATES)
+LEXICON = Lexicon("fr", ",", (0.0, 1.99), NUMBERS, WRITTEN, UNDERSTOOD, FURTHER["fr"], SKIPPED, TEMPLATES)

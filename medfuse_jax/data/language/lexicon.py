@@ -1,15 +1,19 @@
 """What a language is to us: tables of words that the writer takes and the parser reads, and templates.
 
-`written` forms are both written and read; `understood` forms are only read. A table is named `kind` or `kind.shape`;
-the parser sees only the kind. Values are the words of `findings.py` and `definitions.py`.
+`written` forms are both written and read; `understood` and `further` forms are only read. A table is named `kind` or
+`kind.shape`; the parser sees only the kind. Values are the words of `findings.py` and `definitions.py`.
 """
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from medfuse_jax.data.findings import Range
+
 NUMERIC = ("number", "article", "ml", "years")      # kinds whose value is a number
+UNPROPOSED = ("unsupported", "foreign", "aside", "measure", "skip", "bound", "between", "to", "with", "and", "or",
+              "only", "free", "contrast", "duration")      # kinds whose words cure no typing mistake
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 
@@ -43,6 +47,7 @@ class Lexicon:
     numbers: tuple[str, ...]                  # zero, one, two, ... as far as they are read
     written: dict[str, Table]
     understood: dict[str, Table]
+    further: dict[str, Table]                 # as `understood`; no word piece is learned from these
     skipped: str                              # words that say nothing about findings
     templates: dict[str, tuple[str, ...]]     # the first of each is the canonical form
 
@@ -53,7 +58,7 @@ class Lexicon:
         found |= {(stem(word),): ("skip", None) for word in self.skipped.split()}
         found |= {stems(word): ("number", float(n)) for n, word in enumerate(self.numbers)}
         degrees: dict[tuple[str, ...], dict[str, str]] = {}
-        for name, table in (*self.written.items(), *self.understood.items()):
+        for name, table in self.tables:
             kind = name.partition(".")[0]
             for value, forms in table.items():
                 for form in forms:
@@ -63,6 +68,16 @@ class Lexicon:
                         found[stems(form)] = (kind, float(value) if kind in NUMERIC else value)
         return found | {key: ("degree", value) for key, value in degrees.items()}
 
+    @property
+    def tables(self) -> tuple[tuple[str, Table], ...]:
+        """Every table that is read, with its name."""
+        return (*self.written.items(), *self.understood.items(), *self.further.items())
+
+    @cached_property
+    def units(self) -> set[tuple[str, ...]]:
+        """Stems that may follow a number as its unit."""
+        return {stems for stems, (kind, _) in self.phrases.items() if kind in ("ml", "years", "old", "measure")}
+
     @cached_property
     def longest(self) -> int:
         """How many words the longest phrase has."""
@@ -71,19 +86,27 @@ class Lexicon:
     @cached_property
     def vocabulary(self) -> dict[str, str]:
         """Every word that is read with a meaning, by its stem, in the order of the tables."""
-        tables = (*self.written.values(), *self.understood.values())
-        forms = [form for table in tables for values in table.values() for form in values]
+        return self._words(self.tables)
+
+    @cached_property
+    def proposable(self) -> dict[str, str]:
+        """The words that are worth proposing in place of an unknown one, by their stem."""
+        return self._words((name, table) for name, table in self.tables if name.partition(".")[0] not in UNPROPOSED)
+
+    def _words(self, tables: Iterable[tuple[str, Table]]) -> dict[str, str]:
+        forms = [form for _, table in tables for values in table.values() for form in values]
         return {stem(word): word for form in (*forms, *self.numbers) for word in split(form)}
 
     @property
     def words(self) -> list[str]:
-        """Every word that is read, sorted."""
-        return sorted(set(self.skipped.split()) | set(self.vocabulary.values()))
+        """Every word that word pieces are learned from, sorted: a change is a change of vocabulary for new families."""
+        own = self._words((*self.written.items(), *self.understood.items()))
+        return sorted(set(self.skipped.split()) | set(own.values()))
 
-    def is_one(self, value: float | int) -> bool:
+    def is_one(self, value: float | int | Range) -> bool:
         """Whether a number takes the singular."""
-        return self.singular[0] <= value <= self.singular[1]
+        return not isinstance(value, Range) and self.singular[0] <= value <= self.singular[1]
 
-    def number(self, value: float | int) -> str:
+    def number(self, value: float | int | Range) -> str:
         """Digits with the decimal mark of the language."""
         return f"{value:.6g}".replace(".", self.decimal)

@@ -3,12 +3,18 @@
 import unicodedata
 from dataclasses import dataclass, field, replace
 
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
+import numpy as np
+
+from medfuse_jax.data.definitions import ends
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Range, Statement
 from medfuse_jax.data.labels import CONTRASTS
-from medfuse_jax.data.language.coherence import as_healthy, contradictions, spoken
+from medfuse_jax.data.language.coherence import as_healthy, contradictions, lesions_said, spoken
+from medfuse_jax.data.language.concepts import Concept, concepts_of, nearest
 from medfuse_jax.data.language.languages import LEXICONS
 from medfuse_jax.data.language.lexicon import Lexicon
-from medfuse_jax.data.language.reading import SILENT, Concept, concepts_of, nearest, prepared, spans, tokens_of
+from medfuse_jax.data.language.quantities import gathered, scaled, whole
+from medfuse_jax.data.language.reading import SILENT, prepared, spans
+from medfuse_jax.data.language.words import tokens_of
 from medfuse_jax.errors import MedFuseError
 
 LONGEST = 2000                      # characters of a prompt
@@ -35,8 +41,10 @@ def parse(text: str) -> Reading:
     check(text)
     tokens = tokens_of(text)
     readings = [(concepts_of(tokens, lexicon), lexicon) for lexicon in LEXICONS.values()]
-    concepts, lexicon = min(readings, key=lambda reading: sum(concept.letter == "?" for concept in reading[0]))
-    return Reader(tokens, lexicon).read(concepts)
+    accents = unicodedata.normalize("NFC", text) != unicodedata.normalize("NFD", text)      # "6 à 8 ml": French
+    concepts, lexicon = min(readings, key=lambda reading: (sum(concept.letter == "?" for concept in reading[0]),
+                                                           accents and reading[1].name == "en"))
+    return Reader(tokens, lexicon).read(gathered(concepts, tokens))
 
 
 def check(text: str) -> None:
@@ -47,8 +55,10 @@ def check(text: str) -> None:
         raise MedFuseError('prompt: it is empty; say what to show, as in "FLAIR, woman of 42, nine lesions, 6 ml"')
     if len(text) > LONGEST:
         raise MedFuseError(f"prompt: {len(text)} characters are too many; keep it under {LONGEST}")
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in text):
+        raise MedFuseError("prompt: it is not valid UTF-8 text; set the terminal to UTF-8 and type it again")
     for letter in text:
-        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\r\t":
+        if unicodedata.category(letter) == "Cc" and letter not in "\n\r\t":
             raise MedFuseError(f"prompt: it holds the control character U+{ord(letter):04X}; remove it")
 
 
@@ -62,19 +72,22 @@ class Reader:
         self.grades: dict[str, str] = {}
         self.unread: set[int] = set()
         self.warnings: list[str] = []
-        self.healthy = False
+        self.healthy = self.bare = False          # bare: "lesions", without a word on how many or where
 
     def read(self, concepts: list[Concept]) -> Reading:
         for concept in concepts:
-            if concept.letter == "~":
+            if concept.letter in "~R":
                 self.warn(f'"{self.words([concept])}": {concept.value}')
-            elif concept.letter == "?":
+            if concept.letter in "RS?":
                 self.ignore([concept])
+            if concept.letter == "?":
                 self.propose(self.tokens[concept.first])
         for rule, covered in spans(prepared(concepts)):
             getattr(self, rule or "leftover")(covered)
         statement = self.statement()
-        self.warnings += contradictions(statement)
+        self.warnings += contradictions(statement, self.healthy)
+        if not lesions_said(statement) and self.bare:
+            self.warn("lesions without a number, a volume or a region command nothing")
         if statement == Statement():
             self.warn("nothing in the text commands an image")
         return Reading(statement, self.lexicon.name, self.ignored(), self.warnings)
@@ -126,36 +139,57 @@ class Reader:
 
     def leftover(self, covered: list[Concept]) -> None:
         letter, value = covered[0].letter, covered[0].value
+        if letter == "!":
+            self.warn(f'"{self.words(covered)}": what it denies was not understood')
         if letter not in SILENT and value != "whole_brain":
             self.ignore(covered)
 
     def unsupported(self, covered: list[Concept]) -> None:
         """What no model was trained on, or a negation of what cannot be negated."""
         self.unread |= set(range(covered[0].first, covered[-1].last))
-        instead = next((concept.value for concept in covered if concept.letter == "U" and concept.value), None)
+        proposed = [] if covered[0].letter == "!" else [c.value for c in covered if c.letter == "U" and c.value]
+        instead = next(iter(proposed), None)
         wording = f'; the nearest wording is "{instead}"' if instead else ""
         self.warn(f'"{self.words(covered)}" cannot be commanded{wording}')
 
-    def quantity(self, covered: list[Concept]) -> tuple[int | str | None, float | None]:
+    def foreign(self, covered: list[Concept]) -> None:
+        """Another disease; that it is not there needs no command."""
+        if covered[0].letter != "!":
+            self.ignore(covered)
+            self.warn(f'"{self.words(covered)}" is left out: the model knows multiple sclerosis only')
+
+    def absence(self, covered: list[Concept]) -> None:
+        """No MS."""
+        if covered[-1].letter == "u" and covered[-1].value != "MS":
+            return self.unsupported(covered)
+        self.healthy = True
+        self.put("phenotype", "control", covered)
+
+    def unitless(self, covered: list[Concept]) -> None:
+        self.ignore(covered)
+        self.warn(f'"{self.words(covered)}": say the unit, ml or mm3')
+
+    def quantity(self, covered: list[Concept]) -> tuple[int | str | Range | None, float | Range | None]:
         """The count and the volume of a phrase."""
         count = volume = None
         for concept, following in zip(covered, [*covered[1:], None], strict=True):
             if following is not None and following.letter == "m":
-                volume = float(f"{concept.value * following.value:.6g}")
+                volume = scaled(concept.value, following.value, 6)
             elif concept.letter == "!":
                 count = 0
             elif concept.letter in "nwa":
                 count = concept.value
-        if isinstance(count, float):
-            if count != int(count):
+        if isinstance(count, float | Range):
+            if any(end not in (np.inf, end // 1) for end in ends(count)):
                 self.warn(f'"{self.words(covered)}": a number of lesions is whole')
-            count = int(count)
+            count = whole(count)
         return count, volume
 
     def lesions(self, covered: list[Concept]) -> None:
         count, volume = self.quantity(covered)
         regions = [concept.value for concept in covered if concept.letter in "rk"]
         if not regions:
+            self.bare = self.bare or count is None and volume is None
             if count is not None:
                 self.put("lesion_count", count, covered)
             if volume is not None:
@@ -166,7 +200,8 @@ class Reader:
         for region in regions:
             self.amount(region, count, volume, covered)
 
-    def amount(self, region: str, count: int | str | None, volume: float | None, covered: list[Concept]) -> None:
+    def amount(self, region: str, count: int | str | Range | None, volume: float | Range | None,
+               covered: list[Concept]) -> None:
         """Join what is said of a region with what was said of it before."""
         before = self.regions.setdefault(region, Amount(count, volume))
         for name, value in (("count", count), ("volume_ml", volume)):
@@ -189,9 +224,9 @@ class Reader:
 
     def new(self, covered: list[Concept]) -> None:
         count, _ = self.quantity(covered)
-        if not isinstance(count, int) or any(concept.letter in "rk" and count for concept in covered):
+        if not isinstance(count, int | Range) or any(concept.letter in "rk" and count for concept in covered):
             self.warn(f'"{self.words(covered)}": new lesions are commanded by their number, in the whole brain')
-        if isinstance(count, int):
+        if isinstance(count, int | Range):
             self.put("new_count", count, covered)
         else:
             self.ignore(covered)
@@ -227,12 +262,12 @@ class Reader:
 
     def number(self, name: str, covered: list[Concept], largest: float) -> None:
         value = next(concept.value for concept in covered if concept.letter == "n")
-        value *= next((concept.value for concept in covered if concept.letter == "y"), 1.0)
-        if value > largest:
+        value = scaled(value, next((concept.value for concept in covered if concept.letter == "y"), 1.0), 4)
+        if max(end for end in ends(value) if end < np.inf) > largest:
             self.warn(f'"{self.words(covered)}": {spoken(name)} is at most {largest:g}; not read')
             self.ignore(covered)
         else:
-            self.put(name, round(value, 2), covered)
+            self.put(name, value, covered)
 
     def age(self, covered: list[Concept]) -> None:
         self.number("age", covered, OLDEST)

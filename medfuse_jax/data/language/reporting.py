@@ -1,7 +1,7 @@
 """From findings to a short structured radiology report; every number in it is one of the findings."""
 
 from medfuse_jax.data.definitions import grade, load_word
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Findings, RegionLoad, Statement
+from medfuse_jax.data.findings import ATROPHY, NOT_ASSESSED, REGIONS, Findings, RegionLoad, Statement
 from medfuse_jax.data.language.languages import lexicon_of
 from medfuse_jax.data.language.lexicon import Lexicon
 from medfuse_jax.data.language.titles import TITLES
@@ -52,6 +52,8 @@ class Reporter:
         return f"{load.count} {self.writer.counted('lesion', load.count)} ({self.number(load.volume_ml)} ml)"
 
     def lesions(self, findings: Findings) -> str:
+        if findings.lesion_count is None:
+            return f"{self.say['not assessed']}."
         if findings.lesion_count == 0:
             return capital(self.writer.none_of([""])).strip() + "."
         load = Statement(lesion_load=load_word(findings.lesion_volume_ml))
@@ -71,6 +73,8 @@ class Reporter:
         return f"{counts} {self.say['rates'].format(rates)}" if rates else counts
 
     def atrophy(self, findings: Findings) -> str:
+        if findings.intracranial_volume_ml is None:
+            return f"{self.say['not assessed']}."
         lines = []
         for name in ATROPHY:
             sides = [(side, findings.structures_ml.get(f"{name}_{side}")) for side in ("left", "right")]
@@ -91,10 +95,11 @@ class Reporter:
         places = {"periventricular": ("periventricular",), "cortical or juxtacortical": ("cortical", "juxtacortical"),
                   "infratentorial": ("infratentorial",)}
         verdicts = {place: self.seen(regions, names) for place, names in places.items()}
-        verdicts |= dict.fromkeys(findings.not_assessed, "not assessed")
+        verdicts |= dict.fromkeys(NOT_ASSESSED, "not assessed")
         lines = [f"  {self.say['region'].format(self.say[f'{place} region'])}{self.say['colon']} {self.say[verdict]}"
                  for place, verdict in verdicts.items()]
-        return "\n".join([self.say["met" if findings.dissemination_in_space else "not met"], *lines])
+        verdict = {None: "not assessed", True: "met", False: "not met"}[findings.dissemination_in_space]
+        return "\n".join([self.say[verdict], *lines])
 
     def seen(self, regions: dict[str, RegionLoad], names: tuple[str, ...]) -> str:
         known = [regions[name].count for name in names if name in regions]
@@ -102,7 +107,7 @@ class Reporter:
 
     def impression(self, findings: Findings) -> str:
         """The same words as a sentence about these findings, so that the report can be read back."""
-        load = load_word(findings.lesion_volume_ml)
+        load = "none" if findings.lesion_volume_ml is None else load_word(findings.lesion_volume_ml)
         statement = Statement(
             lesion_count=0 if findings.lesion_count == 0 else None, lesion_load=None if load == "none" else load,
             atrophy={name: grade(value) for name, value in findings.deviation_percent.items()},

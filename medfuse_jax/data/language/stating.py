@@ -62,6 +62,8 @@ def state(findings: Findings, rng: np.random.Generator) -> Statement:
 def _lesions(findings: Findings, said, rng: np.random.Generator) -> dict:
     """Total count, volume and load word: one or several of them."""
     chosen = {}
+    if findings.lesion_count is None:
+        return chosen
     if findings.lesion_count == 0:
         if said("lesion_load"):
             chosen = {"lesion_count": 0} if rng.random() < 0.7 else {"lesion_load": "none"}
@@ -96,14 +98,14 @@ def rounded(ml: float) -> float:
 
 def _is_healthy(findings: Findings) -> bool:
     grades = {grade(value) for value in findings.deviation_percent.values()}
-    return findings.phenotype == "control" and findings.lesion_count == 0 and grades <= {"none"}
+    return findings.whole and findings.phenotype == "control" and findings.lesion_count == 0 and grades <= {"none"}
 
 
 def _is_all(statement: Statement, findings: Findings) -> bool:
-    """Whether nothing abnormal is left unsaid, so that "otherwise normal" is true."""
+    """Whether all was assessed and nothing abnormal is left unsaid, so that "otherwise normal" is true."""
     regions = {name for name, load in findings.lesions_by_region.items() if load.count}
     shrunken = {name for name, value in findings.deviation_percent.items() if grade(value) != "none"}
-    return regions <= set(statement.lesions_by_region) and shrunken <= set(statement.atrophy)
+    return findings.whole and regions <= set(statement.lesions_by_region) and shrunken <= set(statement.atrophy)
 
 
 def random_findings(rng: np.random.Generator) -> Findings:

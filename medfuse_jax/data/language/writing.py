@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Range, Statement
 from medfuse_jax.data.language.lexicon import Choose, Lexicon
 
 
@@ -52,12 +52,12 @@ class Writer:
     def word(self, table: str, value: str = "") -> str:
         return self.choose(self.lexicon.written[table][value])
 
-    def counted(self, noun: str, count: float | int | str) -> str:
+    def counted(self, noun: str, count: float | int | str | Range) -> str:
         """`lesion` or `years` in the number that its count asks for."""
         one = not isinstance(count, str) and self.lexicon.is_one(count)
         return self.word(f"{noun}.{'one' if one else 'many'}", "" if noun == "lesion" else "1")
 
-    def place(self, region: str, count: float | int | str) -> str:
+    def place(self, region: str, count: float | int | str | Range) -> str:
         """A region's adjective in the number of its lesions."""
         one = not isinstance(count, str) and self.lexicon.is_one(count)
         return self.word(f"region.{'one' if one else 'many'}", region)
@@ -86,13 +86,13 @@ class Writer:
             phrases.append(self.phenotype(statement))
         return phrases + self.disease(statement)
 
-    def person(self, sex: str, age: float | int | None, apposition: bool = True) -> str:
+    def person(self, sex: str, age: float | int | Range | None, apposition: bool = True) -> str:
         if age is None:
             return sex
         forms = self.lexicon.templates["person"]
         return self.aged(self.choose(forms if apposition else tuple(f for f in forms if "," not in f)), age, sex)
 
-    def aged(self, form: str, age: float | int, sex: str = "") -> str:
+    def aged(self, form: str, age: float | int | Range, sex: str = "") -> str:
         return form.format(sex=sex, age=self.lexicon.number(age), years=self.counted("years", age))
 
     def phenotype(self, statement: Statement) -> str:
@@ -185,14 +185,16 @@ class Writer:
         phrase = self.template("some").format(count=self.number(count), **words)
         return phrase if volume is None else self.sized(phrase, volume)
 
-    def sized(self, lesions: str, volume: float | int) -> str:
+    def sized(self, lesions: str, volume: float | int | Range) -> str:
         return self.template("sized").format(lesions=lesions, ml=self.ml(volume))
 
-    def ml(self, volume: float | int) -> str:
+    def ml(self, volume: float | int | Range) -> str:
         return f"{self.lexicon.number(volume)} {self.word('ml', '1')}"
 
-    def number(self, count: int | str) -> str:
-        """A count in words up to twenty (or digits), digits above, or a count word."""
+    def number(self, count: int | str | Range) -> str:
+        """A count in words up to twenty (or digits), digits above, a range, or a count word."""
+        if isinstance(count, Range):
+            return str(count)
         if isinstance(count, str):
             return self.word("count", count)
         return self.choose((self.lexicon.numbers[count], str(count))) if count <= 20 else str(count)

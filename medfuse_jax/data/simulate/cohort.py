@@ -68,8 +68,7 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
     """Write a simulated cohort as a prepared folder (d h w); it is there whole or not at all."""
     names = [f"sub-{index + 1:04d}" for index in range(settings.subjects)]
     split = splits(names, settings.seed)
-    told = asdict(settings) | {"simulator_version": SIMULATOR_VERSION}
-    with writing(folder, settings.spacing, "simulated", told) as writer:
+    with writing(folder, settings.spacing, "simulated", told(settings)) as writer:
         shape = (*grid.standard(settings.spacing).shape[::-1], len(labels.CONTRASTS))
         writer.arrays["clean"] = clean = GrowingArray(writer.folder / "clean.npy", shape, np.float16)
         for person, visits in zip(names, people(settings, jobs, progress), strict=True):
@@ -81,6 +80,11 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
                     writer.lines[-1]["clean_row"] = clean.length
                     clean.append(_channels(visit.clean))
     return Path(folder)
+
+
+def told(settings: CohortSettings) -> dict[str, Any]:
+    """What prepared.json says of how the people were drawn."""
+    return asdict(settings) | {"simulator_version": SIMULATOR_VERSION}
 
 
 def _channels(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""From words to concepts: each phrase that a lexicon knows means one thing and has one letter."""
+
+import difflib
+from dataclasses import dataclass
+
+from medfuse_jax.data.language.lexicon import Lexicon, stem
+from medfuse_jax.data.language.words import (
+    DASH,
+    FIELD_STRENGTH,
+    LARGEST_NUMBER,
+    MARKS,
+    QUIET,
+    is_negative,
+    is_number,
+    value_of,
+)
+
+LETTERS = {
+    "number": "n", "count": "w", "article": "a", "not": "!", "nor": "/", "region": "r", "lesion": "L", "burden": "B",
+    "degree": "d", "structure": "s", "preserved": "P", "atrophy": "A", "normal": "o", "ml": "m", "volume": "V",
+    "tally": "C", "total": "t", "new": "N", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e",
+    "sex": "x", "someone": "X", "phenotype": "p", "contrast": "c", "treatment": "T", "healthy": "H",
+    "normal brain": "I", "only": "O", "and": "&", "or": "|", "with": "+", "unsupported": "U", "unknown": "?",
+    "aside": "~", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")", "to": "z", "between": "v",
+    "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
+    "sign": "S", "free": "f",
+}
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One phrase of the text that means one thing."""
+
+    letter: str
+    value: object
+    first: int        # tokens first..last-1
+    last: int
+
+
+def concepts_of(tokens: list[str], lexicon: Lexicon) -> list[Concept]:
+    """The concepts of a text, longest phrase first; `skip` words are left out, unknown words keep their place."""
+    found, at = [], 0
+    stems = [stem(token) for token in tokens]
+    while at < len(tokens):
+        kind, value, length = _phrase(tokens, stems, at, lexicon)
+        if kind != "skip":
+            letter = "k" if value == "deep_grey" else LETTERS[kind]      # deep grey holds lesions and has atrophy
+            found.append(Concept(letter, value, at, at + length))
+        at += length
+    return found
+
+
+def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> tuple[str, object, int]:
+    for length in range(min(lexicon.longest, len(tokens) - at), 0, -1):
+        key = tuple(stems[at:at + length])
+        if key in lexicon.phrases:
+            kind, value = lexicon.phrases[key]
+            return kind, value, length
+    token = tokens[at]
+    if token in MARKS:
+        return MARKS[token], None, 1
+    if token == DASH:
+        return "to", None, 1
+    if FIELD_STRENGTH.fullmatch(token) or token in QUIET:
+        return "skip", None, 1
+    if is_negative(token):
+        return "refused", "a negative number is not read", 1 + (tuple(stems[at + 1:at + 2]) in lexicon.units)
+    if is_number(token):
+        value = value_of(token, "".join(tokens[at + 1:at + 2]), lexicon)
+        if value < LARGEST_NUMBER:
+            return "number", value, 1
+    return "unknown" if token[0].isalnum() else "sign", token, 1
+
+
+def nearest(word: str, lexicon: Lexicon) -> str | None:
+    """The word of the lexicon that an unknown word looks like; None when it is that word itself, out of its phrase."""
+    typed = stem(word)
+    if typed in lexicon.vocabulary:
+        return None
+    near = [known for known in lexicon.proposable if abs(len(known) - len(typed)) <= 2 and known[0] in typed[:2]]
+    close = difflib.get_close_matches(typed, near, n=1, cutoff=0.84)
+    return lexicon.proposable[close[0]] if close else None

@@ -1,0 +1,161 @@
+"""What surrounds a number: "5 to 10 ml", "at least 10 lesions", "42 a"; and sizes in mm, which count nothing."""
+
+import re
+from dataclasses import replace
+
+from medfuse_jax.data.findings import Range
+from medfuse_jax.data.language.concepts import Concept
+from medfuse_jax.data.language.further import SIZE
+
+Concepts = list[Concept]
+DASHES = set("-–—")
+
+
+def gathered(concepts: Concepts, tokens: list[str]) -> Concepts:
+    """The concepts of a text, with each range or bound as one number, and without the words that made it one."""
+    for pattern, build in RULES:
+        found, at = [], 0
+        for match in re.finditer(pattern, "".join(concept.letter for concept in concepts)):
+            built = build(concepts[match.start():match.end()], tokens)
+            if built is not None:
+                found += concepts[at:match.start()] + built
+                at = match.end()
+        concepts = found + concepts[at:]
+    return concepts
+
+
+def years(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """42 a"""
+    return [replace(found[0], letter="y", value=1.0)] if tokens[found[0].first] == "a" else None
+
+
+def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """5 to 10; between 5 and 10; one or two; 6 ± 2"""
+    low, high = (concept.value for concept in found if concept.letter in "na")
+    if any(concept.letter == "," and tokens[concept.first] not in DASHES for concept in found):
+        return None
+    if any(concept.letter == "±" for concept in found):
+        low, high = max(0.0, low - high), low + high
+    return [number(found, low, high)] if low <= high else None
+
+
+def hundreds(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """two hundred and fifty"""
+    low, high = (concept.value for concept in found if concept.letter in "na")
+    if any(tokens[concept.first].isdecimal() for concept in found):
+        return None
+    value = low * high if high == 100 and low < 10 else low + high if low % 100 == 0 < high < 100 <= low else None
+    return None if value is None else [number(found, value, value)]
+
+
+def repeated(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """nine (9)"""
+    return [replace(found[0], last=found[-1].last)] if found[0].value == found[2].value else None
+
+
+def free(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """lesion-free; cortical lesions absent"""
+    if found[-1].letter == "d" and found[-1].value.get("grade") != "none":
+        return None
+    return [Concept("!", None, found[0].first, found[0].first), *found[:-2], replace(found[-2], last=found[-1].last)]
+
+
+def swapped(found: Concepts, tokens: list[str]) -> Concepts:
+    """volume (ml): 6"""
+    unit = next(concept for concept in found if concept.letter == "m")
+    return [replace(found[-1], first=found[0].first), replace(unit, first=found[-1].last, last=found[-1].last)]
+
+
+def small(found: Concepts, tokens: list[str]) -> Concepts:
+    """a few small lesions"""
+    return [replace(found[0], letter="R", value=SIZE)]
+
+
+def degrees(found: Concepts, tokens: list[str]) -> Concepts:
+    """mild to moderate"""
+    return [replace(found[0], letter="~", value="of a range of degrees the last is read", last=found[-1].first)]
+
+
+def bound_of_a_count(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """More than ten lesions are eleven at least."""
+    *_, bound, ends = found
+    value = low_and_high(ends)
+    if found[0].letter == "!" or bound.value not in ("more", "less") or any(end != int(end) for end in value):
+        return None
+    return limited(found, value[0] + 1.0, max(0.0, value[1] - 1.0))
+
+
+def bound_before(found: Concepts, tokens: list[str]) -> Concepts:
+    """at least 10; no more than 10"""
+    return limited(found, *low_and_high(found[-1]))
+
+
+def bound_after(found: Concepts, tokens: list[str]) -> Concepts:
+    """10 or more; 10 lesions at least"""
+    return [*limited([found[0], found[-1]], *low_and_high(found[0])), *found[1:-1]]
+
+
+def plus(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """10+"""
+    return [number(found, found[0].value, None)] if tokens[found[1].first] == "+" else None
+
+
+def size(found: Concepts, tokens: list[str]) -> Concepts:
+    """6 mm; 20 %"""
+    return [Concept("R", found[-1].value, found[0].first, found[-1].last)]
+
+
+def alone(found: Concepts, tokens: list[str]) -> Concepts:
+    """A bound that bounds no number; what joins two numbers says nothing elsewhere."""
+    return [replace(concept, letter="~", value="a bound is read only before a number")
+            for concept in found if concept.letter == "b"]
+
+
+RULES = (
+    (r"[na]n", hundreds),
+    (r"n&?n", hundreds),
+    (r"n[(]n[)]", repeated),
+    (r"[LADF]f|[rk]*L[rk]*[fd](?![BVA])", free),
+    (r"(?<=V)[(]?m[)]?:?n(?!m)", swapped),
+    (r"(?<=[nwa])d(?=[rk]*L)", small),
+    (r"(?<=n)z(?=[^n]|$)|(?<=[xX]n)z|(?<=[xX],n)z", years),
+    (r"v[na][my]?[&z]n|[na][my]?z[na]|n±n|[na][|]n|(?<![egxXyu])n,n(?=[mLrk])", interval),
+    (r"d[z|](?=d)", degrees),
+    (r"(?<![egu])!?b[na](?![myYl])", bound_of_a_count),
+    (r"!?b[na]", bound_before),
+    (r"[na][mLyrk]*b", bound_after),
+    (r"n&(?=[Lrk])", plus),
+    (r"n?l", size),
+    (r"[zvb±]", alone),
+)
+
+
+def number(found: Concepts, low: float, high: float | None) -> Concept:
+    """One number in the place of several words."""
+    return Concept("n", low if low == high else Range(low, high), found[0].first, found[-1].last)
+
+
+def low_and_high(concept: Concept) -> tuple[float, float]:
+    """The ends of a number or of a closed range."""
+    return (concept.value.low, concept.value.high) if isinstance(concept.value, Range) else (concept.value,) * 2
+
+
+def limited(found: Concepts, low: float, high: float) -> Concepts:
+    """The number that a bound makes of its words: "no more than" is "at most"."""
+    rises = any(concept.value in ("more", "least") for concept in found if concept.letter == "b")
+    denied = found[0].letter == "!"
+    return [number(found, low, None) if rises != denied else number(found, 0.0, high)]
+
+
+def scaled(value: float | Range, unit: float, digits: int) -> float | Range:
+    """A number in another unit, with so many significant digits."""
+    if isinstance(value, Range):
+        return Range(scaled(value.low, unit, digits), None if value.high is None else scaled(value.high, unit, digits))
+    return float(f"{value * unit:.{digits}g}")
+
+
+def whole(count: float | Range) -> int | Range:
+    """A number of lesions."""
+    if isinstance(count, Range):
+        return Range(int(count.low), None if count.high is None else int(count.high))
+    return int(count)
