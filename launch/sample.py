@@ -7,8 +7,11 @@
 """
 
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 try:
     from medfuse_jax import command
@@ -19,6 +22,7 @@ except ModuleNotFoundError as missing:
     sys.exit(2)
 
 from absl import flags, logging
+from tqdm import tqdm
 
 from medfuse_jax.errors import MedFuseError
 
@@ -32,6 +36,8 @@ IMAGE_WEIGHT = flags.DEFINE_float("image_weight", None, "how much the image coun
 INTERACTION_WEIGHT = flags.DEFINE_float(
     "interaction_weight", None, "how much their interaction counts (square root of the product)")
 NUMBER = flags.DEFINE_integer("number", 1, "how many samples")
+FIRST = flags.DEFINE_integer("first", 0, "the number of the first sample: go on after earlier ones of this seed",
+                             lower_bound=0)
 STEPS = flags.DEFINE_integer("steps", None, "sampling steps (as the config says)")
 SEED = flags.DEFINE_integer("seed", 0, "sample i of a seed is always the same", lower_bound=0)
 SHARES = flags.DEFINE_bool("shares", False, "measure the shares of text and image (needs an image to say anything)")
@@ -41,42 +47,60 @@ OUT = flags.DEFINE_string("out", "out", "folder for sample-000, sample-001, ..."
 
 def main() -> None:
     """Read the prompt, draw, write."""
-    from medfuse_jax.data import language
-    reading = language.parse(PROMPT.value)
+    from medfuse_jax.request import Request, listed
+    request = Request(PROMPT.value, listed(IMAGE.value), MASK.value, TEXT_WEIGHT.value, IMAGE_WEIGHT.value,
+                      INTERACTION_WEIGHT.value, NUMBER.value, SEED.value, STEPS.value, SHARES.value, FIRST.value)
+    if Path(WORKDIR.value).is_file():
+        raise MedFuseError(f"{WORKDIR.value}: a file, not the folder of a model family: check --workdir")
+    if not CHECK.value or flags.FLAGS["out"].present:
+        room(Path(OUT.value), request.numbers)
+    reading = request.reading
     if CHECK.value:
         told = {"commanded": reading.statement.to_json(), "ignored": reading.ignored, "warnings": reading.warnings}
-        sys.stdout.write(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        # A terminal that knows only ASCII is told \\u00e9 for what it cannot show.
+        plain = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+        sys.stdout.write(json.dumps(told, indent=1, ensure_ascii=plain) + "\n")
         return
     for line in (*reading.warnings, *(f"not understood, ignored: {words!r}" for words in reading.ignored)):
         logging.warning("%s", line)
-    folder = Path(OUT.value)
-    if (folder / "sample-000").exists():
-        raise MedFuseError(f"{folder} holds samples already: choose another --out")
-    images = named(IMAGE.value)
     from medfuse_jax import MedFuse
-    model = MedFuse.load(WORKDIR.value)
-    samples = model.samples(PROMPT.value, images, MASK.value, TEXT_WEIGHT.value, IMAGE_WEIGHT.value,
-                            INTERACTION_WEIGHT.value, number=NUMBER.value, seed=SEED.value, steps=STEPS.value,
-                            shares=SHARES.value)
-    for number, sample in enumerate(samples):
-        place = sample.save(folder / f"sample-{number:03d}")
-        logging.info("%s: %d lesions, %.1f ml", place, sample.findings.lesion_count, sample.findings.lesion_volume_ml)
+    draw(MedFuse.load(WORKDIR.value), request, Path(OUT.value))
 
 
-def named(images: list[str]) -> dict[str, str] | None:
-    """Contrast -> file; each contrast once."""
-    from medfuse_jax.data import labels
-    from medfuse_jax.medfuse import contrast_of
-    found: dict[str, str] = {}
-    for image in images:
-        contrast, equals, path = image.partition("=")
-        contrast, path = (contrast, path) if equals and contrast in labels.CONTRASTS else (contrast_of(image), image)
-        if contrast in found:
-            raise MedFuseError(f"{path}: a second {contrast} beside {found[contrast]}: give one file for each contrast")
-        if not Path(path).exists():
-            raise MedFuseError(f"{path} does not exist: check --image")
-        found[contrast] = path
-    return found or None
+def draw(model: Any, request: Any, out: Path) -> None:
+    """Write each sample as soon as it is drawn, and say how it obeys; what is done stays when Ctrl-C comes."""
+    done, samples = 0, model.stream(request)
+    with tqdm(total=request.number, desc="samples", unit="sample") as bar:
+        try:
+            for number, sample in zip(request.numbers, samples, strict=True):
+                sample.save(place(out, number))
+                done += 1
+                bar.write(f"{place(out, number)}: {sample.verdict}", file=sys.stderr)
+                bar.update()
+        except KeyboardInterrupt:
+            bar.close()
+            rest = (f"--first={request.first + done}", f"--number={request.number - done}")
+            again = shlex.join(["python", *sys.argv, *rest])
+            sys.stderr.write(f"{done} of {request.number} samples are whole in {out}; go on with: {again}\n")
+            raise
+
+
+def place(out: Path, number: int) -> Path:
+    """The folder of a sample."""
+    return out / f"sample-{number:03d}"
+
+
+def room(out: Path, numbers: range) -> None:
+    """MedFuseError when the samples cannot be written there, or when some are there already."""
+    if any(place(out, number).exists() for number in numbers):
+        last = max(int(each.name[7:]) for each in out.glob("sample-*") if each.name[7:].isdecimal())
+        raise MedFuseError(f"{out} holds samples already: choose another --out, or go on after them with "
+                           f"--first={last + 1}")
+    there = next(each for each in (out, *out.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise MedFuseError(f"{there}: a file, not a folder: choose another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise MedFuseError(f"{there}: cannot be written: choose another --out, or change its permissions")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages import alignment, autoencoder, ldm
 from medfuse_jax.stages.stage import Borrowed, Stage
 from medfuse_jax.train import checkpoint, loop, sharding
-from medfuse_jax.train.digest import digests_on_host
-from medfuse_jax.train.identity import same_config, twelve
+from medfuse_jax.train.digest import digests_on_host, shapes
+from medfuse_jax.train.identity import refuse_other_network, same_config, twelve
 from medfuse_jax.train.log import read_json, read_statistics
 
 STAGES = {"autoencoder": autoencoder, "alignment": alignment, "ldm": ldm}
@@ -48,6 +48,8 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
         same_grid(config, borrowed[name], place)
         if not config.borrow[name]:
             same_data(config, workdir, place, f", or borrow it all the same: --config.borrow.{name}={place}")
+    for lent in borrowed.values():
+        same_network(lent, borrowed)
     if finished(folder, config.steps):
         same_config(folder, config)
         same_data(config, workdir, folder)
@@ -100,7 +102,8 @@ def lent_config(config: ConfigDict, name: str, configs: Path) -> ConfigDict:
 def borrow(folder: Path) -> Borrowed:
     """A finished stage as its borrowers see it."""
     params, config, meta = checkpoint.load_params(folder)
-    origin = {"step": meta["step"], "config_hash": meta["config_hash"], "borrowed": meta["identity"]["frozen"]}
+    origin = {"step": meta["step"], "config_hash": meta["config_hash"], "borrowed": meta["identity"]["frozen"],
+              "weights": twelve(meta["digest"]), "folder": str(folder), "code_version": meta["code_version"]}
     return Borrowed(ConfigDict(with_tuples(config)), params, read_statistics(folder), origin)
 
 
@@ -194,6 +197,8 @@ def load(workdir: str | Path) -> dict[str, Borrowed]:
     """
     workdir = Path(workdir)
     there = {name: borrow(workdir / name) for name in STAGES if finished(workdir / name)}
+    if workdir.is_file():
+        raise MedFuseError(f"{workdir}: a file, not the folder of a model family: check --workdir")
     if not there:
         raise MedFuseError(f"{workdir}: no trained model here: run `python launch/train.py --config=configs/ldm.py "
                            f"--workdir={workdir}`")
@@ -202,10 +207,24 @@ def load(workdir: str | Path) -> dict[str, Borrowed]:
         for lent, place in stage.config.borrow.items():
             if place or lent not in there:
                 there[lent] = borrow(Path(place or workdir / lent))
+    for stage in there.values():
+        same_network(stage, there)
     for name, stage in own.items():
         if stage.config.borrow:
             same_weights(workdir / name, stage, there)
     return there
+
+
+def same_network(stage: Borrowed, borrowed: Mapping[str, Borrowed]) -> None:
+    """Refuse a finished stage whose network this code would build otherwise than the code that trained it."""
+    folder, version = Path(stage.origin["folder"]), stage.origin["code_version"]
+    cure = f"train it again in another --workdir, or use the code of version {version} that trained it"
+    try:
+        expected = STAGES[stage.config.stage].build(stage.config, borrowed).init(stage.config.seed)
+    except (AttributeError, KeyError, TypeError) as error:       # a field that only one of the two codes knows
+        raise MedFuseError(f"{folder}: made by other code (version {version}: {checkpoint.first_line(error)}): "
+                           f"{cure}") from error
+    refuse_other_network(folder, shapes(expected), shapes(stage.params), version, cure)
 
 
 def same_weights(folder: Path, stage: Borrowed, borrowed: Mapping[str, Borrowed]) -> None:

@@ -1,6 +1,6 @@
 """Pictures that people look at: the preview of a study and the curve of a report, as PNG on a dark sheet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from textwrap import wrap
@@ -11,38 +11,47 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from medfuse_jax import planes
+from medfuse_jax.captions import Captions, Row
 from medfuse_jax.data import definitions
-from medfuse_jax.data.findings import ATROPHY, Findings
+from medfuse_jax.data.findings import Findings
+from medfuse_jax.metrics.obedience import Verdict
 
-NOTICE = "SYNTHETIC - research only"
-SIDES = "radiological view: the person's right is on the left"
+NOTICE = "SYNTHETIC - research only"         # in the file's description; the page says it in its own language
 INK, QUIET, SHEET, TILE, WARNING = "#e8eaf0", "#8b93a7", "#0d1017", "#000000", "#ffb454"
+VERDICTS = {"obeyed": "#7fd962", "not obeyed": "#ff7a93", "not measurable": QUIET}
 LINES = ("#5cc8ff", "#ffb454", "#7fd962", "#ff7a93", "#c79bff", "#f2e34c", "#5ad1b3", "#b0b8c8")
 LEGEND = {"cortex": "cerebral_cortex", "ventricles": "lateral_ventricle", "thalamus": "thalamus", "caudate": "caudate",
           "putamen": "putamen", "pallidum": "pallidum", "hippocampus": "hippocampus", "brainstem": "brainstem",
           "cerebellum": "cerebellum_cortex"}
+COLUMNS = (0.0, 0.40, 0.60, 0.85)            # where the columns of the table begin, as a share of its width
+LETTERS = 132                                # of a line of the table, or of the lines under it
 
 slices = planes.slices        # the same page as bare pixels, for TensorBoard
 
 
 def preview(volumes: Mapping[str, np.ndarray], path: str | Path, *, spacing: definitions.Spacing,
             structures: np.ndarray | None = None, lesions: np.ndarray | None = None, title: str = "",
-            findings: Findings | None = None, synthetic: bool = True) -> Path:
-    """A study on one page: each contrast and its labels in three planes, what was asked and what was measured.
+            findings: Findings | None = None, verdicts: Sequence[Verdict] = (), language: str = "en",
+            made_mm: definitions.Real | None = None, synthetic: bool = True) -> Path:
+    """A study on one page: each contrast and its labels in three planes, what was asked and whether it was obeyed.
 
     volumes: contrast -> x y z. structures: x y z classes. lesions: x y z, bool or fraction of the voxel.
-    title: the sentence. synthetic: prints the notice, on the sheet and in the file's description.
+    title: the sentence, in `language` (en | fr), as is the rest of the page. made_mm: the grid on which a model made
+    it, when it is shown on a finer one. synthetic: prints the notice, on the sheet and in the file's description.
     """
-    shown = planes.study(volumes, spacing, structures, lesions)
-    rows = [*shown.volumes, *([planes.label_row(shown)] if shown.labelled else [])]
-    page = Sheet(shown, len(rows), title, summary(findings) if findings else [], synthetic)
+    shown, say = planes.study(volumes, spacing, structures, lesions, made_mm), Captions(language)
+    rows = [*shown.volumes, *(["labels"] if shown.labelled else [])]
+    page = Sheet(shown, len(rows), say, title, say.rows(verdicts), say.summary(findings) if findings else [])
+    page.foot(made_mm, synthetic)
+    if verdicts:
+        page.judge(say.rows(verdicts), say.tally(verdicts))
     for row, name in enumerate(rows):
         for column, plane in enumerate(planes.PLANES):
             axes = page.tile(row, column)
             draw(axes, shown, name if name in shown.volumes else next(iter(shown.volumes)), plane)
             if name not in shown.volumes:
                 paint(axes, shown, plane)
-            page.dress(axes, plane, shown.sides(plane), name, row, column)
+            page.dress(axes, plane, shown.sides(plane), name if name in shown.volumes else say["labels"], row, column)
     return write(page.figure, path, 120, synthetic)
 
 
@@ -59,10 +68,10 @@ def paint(axes: Axes, shown: planes.Study, plane: planes.Plane, pixel_mm: float 
     at, factors = shown.cuts[plane.normal], planes.factors(shown, plane, pixel_mm)
     width, height = shown.sides(plane)
     if shown.structures is not None:
-        colours = planes.painted(planes.cut(shown.structures, plane, at), factors)
+        colours = planes.painted(planes.cut(shown.structures, plane, at), factors, shown.blurred(plane))
         axes.imshow(colours, interpolation="bilinear", extent=(0, width, 0, height))
     if shown.lesions is not None:
-        inside = planes.enlarged(planes.cut(shown.lesions, plane, at), factors)
+        inside = planes.outlined(planes.cut(shown.lesions, plane, at), factors, shown.blurred(plane))
         if inside.max() > 0.5 > inside.min():
             down, across = inside.shape
             x = (np.arange(across) + 0.5) * width / across
@@ -71,23 +80,18 @@ def paint(axes: Axes, shown: planes.Study, plane: planes.Plane, pixel_mm: float 
             axes.contour(x, y, inside, levels=[0.5], colors=[planes.LESION], linewidths=1.2)
 
 
-def summary(findings: Findings) -> list[str]:
-    """What was measured, in lines for under a picture."""
-    places = ", ".join(f"{load.count} {region.replace('_', ' ')}"
-                       for region, load in findings.lesions_by_region.items() if load.count)
-    noun = "lesion" if findings.lesion_count == 1 else "lesions"
-    lesions = f"measured: {findings.lesion_count} {noun}, {findings.lesion_volume_ml:.1f} ml"
-    lines = [f"{lesions} ({places})" if places else lesions]
-    if findings.deviation_percent:
-        volumes = ", ".join(f"{name.replace('_', ' ')} {findings.deviation_percent[name]:+.0f} %" for name in ATROPHY)
-        lines.append(f"against expected: {volumes}; parenchymal fraction {findings.brain_parenchymal_fraction:.3f}")
-    return [line.replace("-", "\N{MINUS SIGN}") for line in lines]
-
-
 def balanced(letters: int, most: int) -> int:
     """The width at which a text of so many letters fills its lines evenly, none longer than `most`."""
     lines = max(-(-letters // most), 1)
     return most if lines == 1 else min(most, letters // lines + 12)
+
+
+def cells(row: Row) -> list[list[str]]:
+    """The four cells of a row, each as the lines that it takes."""
+    ends = (*COLUMNS[1:], 1.0)
+    texts = (row.asked, row.wanted, row.found, row.said)
+    return [wrap(text, int((end - start) * LETTERS) - 2) or [""]
+            for text, start, end in zip(texts, COLUMNS, ends, strict=True)]
 
 
 class Sheet:
@@ -95,30 +99,55 @@ class Sheet:
 
     gap, margin, inches = 3.0, 9.0, 10.0
 
-    def __init__(self, shown: planes.Study, rows: int, title: str, below: list[str], synthetic: bool):
+    def __init__(self, shown: planes.Study, rows: int, say: Captions, title: str, table: Sequence[Row],
+                 below: Sequence[str]):
+        self.shown, self.say = shown, say
         self.widths = [shown.sides(plane)[0] for plane in planes.PLANES]
         self.height = max(shown.sides(plane)[1] for plane in planes.PLANES)
         self.across = sum(self.widths) + 2 * self.gap + 2 * self.margin
-        word = self.across / 57.0                      # the height of a line: words keep their size on any head
+        self.word = word = self.across / 57.0          # the height of a line: words keep their size on any head
         above = wrap(title, balanced(len(title), 98))[:3]
-        below = [part for line in below for part in wrap(line, 136)]
-        self.legend = shown.structures is not None
+        below = [part for line in below for part in wrap(line, LETTERS)]
+        table_lines = sum(max(map(len, cells(row))) for row in table)
         self.top = (2.4 + 1.6 * len(above)) * word
-        bottom = (2.9 + 1.5 * len(below) + 1.7 * self.legend) * word
+        self.table_top = (2.4 + 1.4 * len(below) + (1.5 * table_lines + 2.0) * bool(table)) * word
+        bottom = self.table_top + 2.3 * word * (shown.structures is not None)
         self.down = self.top + rows * self.height + (rows - 1) * self.gap + bottom
         self.figure = Figure(figsize=(self.inches, self.inches * self.down / self.across), facecolor=SHEET)
         for line, text in enumerate(above):
             self.write(self.margin, self.down - (1.5 + 1.6 * line) * word, text, fontsize=12, weight="bold", color=INK)
         for line, text in enumerate(below):
-            height = (1.3 + 1.5 * (len(below) - line)) * word
-            self.write(self.margin, height, text, fontsize=9.5, color=QUIET if line else INK)
-        grid = " x ".join(f"{side:g}" for side in (shown.spacing if np.ptp(shown.spacing) else shown.spacing[:1]))
-        self.write(self.margin, 1.2 * word, f"{SIDES}; {grid} mm grid", fontsize=8.5, color=QUIET)
-        if self.legend:
+            self.write(self.margin, (1.4 + 1.4 * (len(below) - line)) * word, text, fontsize=9.5, color=QUIET)
+        if shown.structures is not None:
             self.name_colours(bottom - 1.1 * word)
+
+    def foot(self, made_mm: definitions.Real | None, synthetic: bool) -> None:
+        """Which side is which, how fine the grid is, and that nothing here is real."""
+        spacing = self.shown.spacing
+        sides = " x ".join(f"{side:.3g}" for side in (spacing if np.ptp(spacing) > 1e-3 else spacing[:1]))
+        told = [self.say["sides"], self.say["grid"].format(sides.replace(".", self.say.lexicon.decimal))]
+        if made_mm and made_mm > 1.01 * spacing.min():
+            told.append(self.say["made"].format(f"{made_mm:g}"))
+        self.write(self.margin, 1.1 * self.word, self.say["then"].join(told), fontsize=8.5, color=QUIET)
         if synthetic:
-            right = self.across - self.margin
-            self.write(right, 1.2 * word, NOTICE, fontsize=10, weight="bold", color=WARNING, ha="right")
+            self.write(self.across - self.margin, 1.1 * self.word, self.say["notice"], fontsize=10, weight="bold",
+                       color=WARNING, ha="right")
+
+    def judge(self, table: Sequence[Row], tally: str) -> None:
+        """The table of verdicts: what was asked, what would do, what was measured, and whether that is it."""
+        width, height = self.across - 2 * self.margin, self.table_top - 0.9 * self.word
+        places = [self.margin + start * width for start in COLUMNS]
+        self.write(places[0], height, tally, fontsize=11, weight="bold", color=INK)
+        for place, name in zip(places[1:], ("wanted", "found", "verdict"), strict=True):
+            self.write(place, height, self.say[name], fontsize=9.5, color=QUIET)
+        for row in table:
+            written, colour = cells(row), VERDICTS[row.verdict]
+            height -= 1.5 * self.word
+            for place, lines, ink in zip(places, written, (INK, QUIET, INK, colour), strict=True):
+                weight = "bold" if ink is colour else "normal"
+                for line, text in enumerate(lines):
+                    self.write(place, height - 1.5 * line * self.word, text, fontsize=10, color=ink, weight=weight)
+            height -= 1.5 * (max(map(len, written)) - 1) * self.word
 
     def write(self, x: float, y: float, text: str, **style) -> None:
         """Words at a place."""
@@ -144,12 +173,12 @@ class Sheet:
         axes.set(xlim=(0, sides[0]), ylim=(middle - self.height / 2, middle + self.height / 2), aspect="auto")
         words = {"transform": axes.transAxes, "parse_math": False}
         for place, letter, side in zip((0.02, 0.98), plane.sides, ("left", "right"), strict=True):
-            axes.text(place, 0.5, letter, color=QUIET, fontsize=9.5, va="center", ha=side, **words)
+            axes.text(place, 0.5, self.say[letter], color=QUIET, fontsize=9.5, va="center", ha=side, **words)
         if column == 0:
             axes.text(0.03, 0.97, name, color=INK, fontsize=11, weight="bold", va="top", **words)
         if row == 0:
-            self.write(self.left(column) + self.widths[column] / 2, self.down - self.top + self.across / 95, plane.name,
-                       fontsize=10, color=QUIET, ha="center")
+            self.write(self.left(column) + self.widths[column] / 2, self.down - self.top + self.across / 95,
+                       self.say[plane.name], fontsize=10, color=QUIET, ha="center")
 
     def name_colours(self, height: float) -> None:
         """The colours' names, each in its colour, in one line under the tiles."""
@@ -157,8 +186,8 @@ class Sheet:
         step = (self.across - 2 * self.margin) / len(entries)
         for place, (word, structure) in enumerate(entries):
             colour = planes.COLOURS.get(structure, planes.LESION)
-            self.write(self.margin + step * (place + 0.5), height, word, fontsize=8.5, weight="bold", color=colour,
-                       ha="center")
+            self.write(self.margin + step * (place + 0.5), height, self.say[word], fontsize=8.5, weight="bold",
+                       color=colour, ha="center")
 
 
 def curve(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path, *, title: str = "", x_label: str = "",

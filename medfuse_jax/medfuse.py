@@ -1,7 +1,8 @@
 """The public face: a trained family, asked in plain calls."""
 
+import hashlib
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,18 +13,20 @@ import numpy as np
 from absl import logging
 
 from medfuse_jax import family
-from medfuse_jax.data import grid, labels, language, nifti, prepare, tokens
+from medfuse_jax.data import grid, labels, nifti, prepare, tokens
+from medfuse_jax.data.findings import Range
 from medfuse_jax.data.language import Reading
-from medfuse_jax.data.resampling import fraction
+from medfuse_jax.data.resampling import fraction, resample
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.methods import guidance
-from medfuse_jax.metrics import biomarkers
+from medfuse_jax.metrics import biomarkers, obedience
 from medfuse_jax.models.denoiser import Image
+from medfuse_jax.request import Request, Scans, by_contrast
 from medfuse_jax.stages import alignment, ldm
 from medfuse_jax.stages.stage import Borrowed
-from medfuse_jax.synthetic import NOTICE, Sample
+from medfuse_jax.synthetic import NOTICE, Sample, rounded, told
+from medfuse_jax.train.identity import twelve
 
-Scans = Mapping[str, str | Path] | str | Path | None
 BATCH = 4                  # samples drawn at once
 PACKAGES = ("medfuse_jax", "jax", "flax", "numpy")
 
@@ -36,6 +39,19 @@ class Reference(NamedTuple):
     scans: dict[str, nifti.Scan]
     placed: prepare.Placed
     mask: np.ndarray | None                # on the first scan's grid: what may change
+
+    @property
+    def first(self) -> nifti.Scan:
+        """The scan on whose grid samples lie."""
+        return next(iter(self.scans.values()))
+
+
+class Shown(NamedTuple):
+    """A decoded latent on the grid on which it is saved, x y z."""
+
+    volumes: dict[str, np.ndarray]         # contrast -> float32
+    structures: np.ndarray                 # classes, uint8
+    lesions: np.ndarray                    # bool
 
 
 class MedFuse:
@@ -68,35 +84,43 @@ class MedFuse:
         unless interaction_weight says otherwise, their interaction; None: as the model's config says. The noise of
         study i of a seed is the same whatever `number` is. shares=True: how much text and image each decided.
         """
-        config = self.stage("ldm").config
-        reading = language.parse(prompt)
-        weights = guidance.Weights(
-            config.sampler.text_weight if text_weight is None else text_weight,
-            (config.sampler.image_weight if image_weight is None else image_weight) if image is not None else 0.0,
-            interaction_weight if image is not None else 0.0).checked()
-        if not 1 <= number <= 10_000:
-            raise MedFuseError(f"number {number} cannot be made: give 1 to 10000")
-        steps = config.sampler.steps if steps is None else steps
-        if not 1 <= steps <= 1000:
-            raise MedFuseError(f"steps {steps} cannot be taken: give 1 to 1000")
-        if mask is not None and image is None:
-            raise MedFuseError("--mask says what of an image may change: give the --image too")
-        for line in self.unmakeable(reading):
+        return list(self.stream(Request(prompt, by_contrast(image), mask, text_weight, image_weight,
+                                        interaction_weight, number, seed, steps, shares)))
+
+    def stream(self, request: Request) -> Iterator[Sample]:
+        """The studies of a request, each as soon as it is drawn; MedFuseError before the first."""
+        config = self.stage("ldm").config.sampler
+        text, image = (getattr(config, f"{name}_weight") if given is None else given
+                       for name, given in (("text", request.text_weight), ("image", request.image_weight)))
+        seen = bool(request.images)
+        weights = guidance.Weights(text, image * seen, request.interaction_weight if seen else 0.0).checked()
+        warnings = [*request.reading.warnings, *self.unmakeable(request.reading), *request.unused]
+        for line in warnings[len(request.reading.warnings):]:
             logging.warning("%s", line)
-        reference = self.look(image, mask) if image is not None else None
-        needed = guidance.subsets(guidance.BOTH) if shares else guidance.required(weights.terms())
-        made: list[Sample] = []
-        for first in range(0, number, BATCH):
-            count = min(BATCH, number - first)
-            latents, kept = self.draw(prompt, reading, reference, weights, needed, range(first, first + count), seed,
-                                      steps, shares)
+        reference = self.look(request.images, request.mask) if seen else None
+        return self.studies(request, weights, reference, config.steps if request.steps is None else request.steps,
+                            warnings)
+
+    def studies(self, request: Request, weights: guidance.Weights, reference: Reference | None, steps: int,
+                warnings: list[str]) -> Iterator[Sample]:
+        """Draw in batches, decode, measure."""
+        known, reading = self.stage("autoencoder").statistics["contrasts"], request.reading
+        wanted = [name for name in reading.statement.contrasts if name in known] or known
+        masked = reference is not None and reference.mask is not None
+        unchanged = self.shown(self._decode(self._lent, reference.latent), 0, wanted, reference) if masked else None
+        needed = guidance.subsets(guidance.BOTH) if request.shares else guidance.required(weights.terms())
+        for start in range(0, request.number, BATCH):
+            numbers = request.numbers[start:start + BATCH]
+            latents, kept = self.draw(request.prompt, reading, reference, weights, needed, numbers, request.seed, steps,
+                                      request.shares)
             decoded = self._decode(self._lent, latents)
-            for place in range(count):
-                record = self.record(prompt, reading, weights, seed, steps, first + place, reference)
-                if shares:
+            for place, number in enumerate(numbers):
+                made = self.shown(decoded, place, wanted, reference)
+                record = self.record(request, weights, steps, number, reference) | {"warnings": warnings}
+                if request.shares:
                     record["shares"] = summed(kept, place)
-                made.append(self.study(decoded, place, reading, record, reference))
-        return made
+                yield self.study(made if unchanged is None else outside(unchanged, made, reference), reading, record,
+                                 reference)
 
     def stage(self, name: str) -> Borrowed:
         """A finished stage; MedFuseError when this family has none."""
@@ -138,9 +162,8 @@ class MedFuse:
         x, y, z = grid.standard(self.stage("ldm").config.data.spacing).shape
         return z // 4, y // 4, x // 4
 
-    def look(self, image: Scans, mask: str | Path | None) -> Reference:
-        """A reference image, put on the model's grid and encoded."""
-        files = image if isinstance(image, Mapping) else {contrast_of(image): image}
+    def look(self, files: Mapping[str, str | Path], mask: str | Path | None) -> Reference:
+        """Reference images (contrast -> file), put on the model's grid and encoded."""
         known = self.stage("autoencoder").statistics["contrasts"]
         for contrast, path in files.items():
             if contrast not in known:
@@ -179,41 +202,34 @@ class MedFuse:
         return self._draw(self.stage("ldm").params, noise, text, image, weights, subsets=needed, steps=steps,
                           name=config.sampler.name, keep=keep)
 
-    def study(self, decoded: Any, place: int, reading: Reading, record: dict[str, Any],
-              reference: Reference | None) -> Sample:
-        """One decoded latent as volumes and labels in the space of the reference, or of MNI152; measured."""
-        spacing = self.stage("ldm").config.data.spacing
+    def shown(self, decoded: Any, place: int, wanted: Sequence[str], reference: Reference | None) -> Shown:
+        """One decoded latent on the first reference scan's own grid and in its intensities, or on the standard grid.
+
+        Labels are moved as they are, to the nearest voxel: a blend would shrink what is small.
+        """
         structures = np.asarray(jnp.argmax(decoded.structures[place], axis=-1)).astype(np.uint8)
         lesions = np.asarray(ldm.lesions_of(decoded)[place])
         volume = np.where(structures[..., None] > 0, np.maximum(np.asarray(decoded.volume[place]), 0.0), 0.0)
-        stated = reading.statement
-        findings = biomarkers.measure(structures.T, lesions.T, spacing, age=stated.age, sex=stated.sex,
-                                      source="medfuse_jax sample")
-        known = self.stage("autoencoder").statistics["contrasts"]
-        wanted = [name for name in stated.contrasts if name in known] or known
-        volumes = {name: np.ascontiguousarray(volume[..., labels.CONTRASTS.index(name)].T, np.float32)
-                   for name in wanted}
-        record = record | {"measured": findings.to_json(), "contrasts": wanted}
+        volumes = {name: volume[..., labels.CONTRASTS.index(name)].astype(np.float32) for name in wanted}
         if reference is None:
-            return Sample(volumes, np.ascontiguousarray(structures.T), np.ascontiguousarray(lesions.T),
-                          grid.standard(spacing).affine, findings, record)
-        return self.back(volumes, structures, lesions, findings, record, reference)
+            return Shown(*jax.tree.map(lambda array: np.ascontiguousarray(array.T), (volumes, structures, lesions)))
+        first, placed = reference.first, reference.placed
+        own = {name: (placed.back(volume, first) * placed.medians.get(name, 1.0)).astype(np.float32)
+               for name, volume in volumes.items()}
+        return Shown(own, placed.back(structures, first, order=0), placed.back(lesions, first, order=0))
 
-    def back(self, volumes: dict[str, np.ndarray], structures: np.ndarray, lesions: np.ndarray, findings: Any,
-             record: dict[str, Any], reference: Reference) -> Sample:
-        """Volumes and labels on the reference scan's own grid and intensities; outside the mask the
-        scan's own voxels, in each contrast that was given on this grid."""
-        first, placed = next(iter(reference.scans.values())), reference.placed
-        own = {}
-        for name, volume in volumes.items():
-            image = placed.back(volume.T, first) * placed.medians.get(name, 1.0)
-            if reference.mask is not None and name in reference.scans:
-                before = reference.scans[name]
-                image = np.where(reference.mask, image, before.array) if before.array.shape == image.shape else image
-            own[name] = image.astype(np.float32)
-        names = placed.back(structures, first, order=0).astype(np.uint8)
-        where = placed.back(lesions.astype(np.float32), first) > 0.5
-        return Sample(own, names, where, first.affine, findings, record, space="scanner")
+    def study(self, shown: Shown, reading: Reading, record: dict[str, Any], reference: Reference | None) -> Sample:
+        """What is saved, measured as it is saved and judged against the sentence."""
+        affine = grid.standard(self.stage("ldm").config.data.spacing).affine if reference is None \
+            else reference.first.affine
+        spacing, stated = grid.Grid(shown.structures.shape, affine).spacing, reading.statement
+        findings = biomarkers.measure(shown.structures, shown.lesions, spacing, age=middle(stated.age), sex=stated.sex,
+                                      contrasts=tuple(shown.volumes), source="medfuse_jax sample")
+        verdicts = obedience.judge(stated, findings, tuple(shown.volumes))
+        record = record | {"measured": told(findings), "verdicts": [verdict.to_json() for verdict in verdicts],
+                           "contrasts": list(shown.volumes)}
+        return Sample(shown.volumes, shown.structures, shown.lesions, affine, findings, record,
+                      "MNI152" if reference is None else "scanner", tuple(verdicts))
 
     def unmakeable(self, reading: Reading) -> list[str]:
         """A line for each contrast that is asked for and that this model was not trained on."""
@@ -221,43 +237,53 @@ class MedFuse:
         return [f"this model was not trained on {name}: it makes {', '.join(known)}"
                 for name in reading.statement.contrasts if name not in known]
 
-    def record(self, prompt: str, reading: Reading, weights: guidance.Weights, seed: int, steps: int, number: int,
+    def record(self, request: Request, weights: guidance.Weights, steps: int, number: int,
                reference: Reference | None) -> dict[str, Any]:
         """Where a sample comes from: sample.json without what is measured."""
-        config, origin = self.stage("ldm").config, self.stage("ldm").origin
+        config, origin, reading = self.stage("ldm").config, self.stage("ldm").origin, request.reading
         return {
-            "synthetic": True, "prompt": prompt, "language": reading.language, "weights": weights._asdict(),
-            "seed": seed, "number": number, "steps": steps, "sampler": config.sampler.name,
-            "checkpoint": str(self.workdir / "ldm"),
-            "config_hash": origin["config_hash"], "step": origin["step"], "preset": config.preset,
-            "spacing_mm": config.data.spacing,
+            "synthetic": True, "prompt": request.prompt, "language": reading.language,
+            "prompt_hash": hashlib.sha256(request.prompt.encode()).hexdigest()[:12],
+            "weights": rounded(weights._asdict(), 6), "seed": request.seed, "number": number, "steps": steps,
+            "sampler": config.sampler.name,
+            "checkpoint": f"ldm/checkpoints/{origin['step']}",       # in the workdir, whose own place is private
+            "config_hash": origin["config_hash"], "model_hash": twelve([origin["weights"], origin["borrowed"]]),
+            "step": origin["step"], "preset": config.preset, "spacing_mm": config.data.spacing,
             "package_versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-            "commanded": reading.statement.to_json(), "ignored": reading.ignored,
-            "warnings": reading.warnings + self.unmakeable(reading),
+            "commanded": rounded(reading.statement.to_json()), "ignored": reading.ignored,
             "reference": {} if reference is None else {name: Path(scan.path).name
                                                        for name, scan in reference.scans.items()},
+            "mask": None if request.mask is None else Path(request.mask).name,
             "fixups": [] if reference is None else reference.placed.fixups, "notice": NOTICE,
         }
 
 
-def contrast_of(path: str | Path) -> str:
-    """The contrast that a file's name ends in, by BIDS: ..._FLAIR.nii.gz."""
-    stem = Path(path).name.removesuffix(".gz").removesuffix(".nii")
-    suffix = stem.rpartition("_")[2]
-    if suffix == "T1w" and "ce-gadolinium" in stem:
-        return "ce-gadolinium_T1w"
-    for contrast in labels.CONTRASTS:
-        if suffix.lower() == contrast.lower():
-            return contrast
-    raise MedFuseError(f"{path}: its name does not end in a contrast: rename it (..._FLAIR.nii.gz) "
-                       f"or say which it is, FLAIR={path}")
+def middle(age: float | Range | None) -> float | None:
+    """The age whose volumes are expected: the middle of a range, or the end that it has."""
+    if not isinstance(age, Range):
+        return age
+    return float(age.low if age.high is None else (age.low + age.high) / 2)
+
+
+def outside(unchanged: Shown, made: Shown, reference: Reference) -> Shown:
+    """A sample whose voxels outside the mask are the reference's.
+
+    There a contrast that was given keeps the scan's own voxels; labels, and contrasts that were not given, are what
+    the autoencoder says of the reference: nothing that the sentence changed.
+    """
+    inside, first = reference.mask, reference.first
+    before = unchanged.volumes | {name: scan.array if scan is first else resample(scan.array, scan.affine, first.grid)
+                                  for name, scan in reference.scans.items()}
+    volumes = {name: np.where(inside, volume, before[name]).astype(np.float32) for name, volume in made.volumes.items()}
+    return Shown(volumes, np.where(inside, made.structures, unchanged.structures),
+                 np.where(inside, made.lesions, unchanged.lesions))
 
 
 def summed(kept: Mapping[str, jax.Array], place: int) -> dict[str, Any]:
     """Shares of text and image of one sample: per step, and their mean; how far from 1 their sum is at most."""
     steps = {name: np.asarray(kept[name])[:, place] for name in ("text", "image", "interaction")}
     if not any(values.any() for values in steps.values()):
-        return {"text": None, "image": None, "interaction": None, "reason": "both weights are 0: nothing was decided"}
+        return {"text": None, "image": None, "interaction": None, "reason": "all weights are 0: nothing was decided"}
     error = float(np.abs(steps["text"] + steps["image"] - 1).max())
     return {**{name: float(values.mean()) for name, values in steps.items()},
             "per_step": {name: values.tolist() for name, values in steps.items()}, "sum_error": error}

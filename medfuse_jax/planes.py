@@ -3,7 +3,7 @@
 Volumes are (x, y, z) RAS+. Sides are radiological: the person's right is on the picture's left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ FAINT = {"cerebral_white_matter": 0.06, "cerebral_cortex": 0.40, "cerebellum_whi
          "cerebellum_cortex": 0.35, "brainstem": 0.35}
 STRONG = 0.72
 MARGIN_MM = 8.0
+SMOOTH = 0.6                  # voxels of the grid on which labels were made
 
 
 class Plane(NamedTuple):
@@ -51,11 +52,16 @@ class Study(NamedTuple):
     spacing: np.ndarray                       # mm
     cuts: tuple[int, int, int]                # where each axis is cut
     windows: dict[str, float]                 # the intensity that is shown white
+    blur: np.ndarray                          # voxels: how far a border may be smoothed
 
     @property
     def labelled(self) -> bool:
         """Whether there is anything to paint."""
         return self.structures is not None or self.lesions is not None
+
+    def blurred(self, plane: Plane) -> tuple[float, float]:
+        """How far a plane's borders may be smoothed, down and across, in voxels."""
+        return float(self.blur[plane.up]), float(self.blur[plane.across])
 
     def sides(self, plane: Plane) -> tuple[float, float]:
         """Width and height of a plane's picture in mm."""
@@ -64,8 +70,8 @@ class Study(NamedTuple):
 
 
 def study(volumes: Mapping[str, np.ndarray], spacing: definitions.Spacing, structures: np.ndarray | None = None,
-          lesions: np.ndarray | None = None) -> Study:
-    """Crop to the head, choose the cuts and the windows."""
+          lesions: np.ndarray | None = None, made_mm: definitions.Real | None = None) -> Study:
+    """Crop to the head, choose the cuts and the windows. made_mm: the grid of the labels, if it was a coarser one."""
     spacing = definitions.spacing_of(spacing)
     volumes = {name: np.nan_to_num(np.asarray(volume, np.float32)) for name, volume in volumes.items()}
     first = next(iter(volumes.values()))
@@ -80,7 +86,8 @@ def study(volumes: Mapping[str, np.ndarray], spacing: definitions.Spacing, struc
     lesions = None if lesions is None else np.asarray(lesions, np.float32)[box]
     structures = None if structures is None else np.asarray(structures)[box]
     windows = {name: _window(volume, brain) for name, volume in volumes.items()}
-    return Study(volumes, structures, lesions, brain, spacing, best_cuts(brain, lesions), windows)
+    blur = SMOOTH * np.maximum((made_mm or 0.0) / spacing, 1.0)
+    return Study(volumes, structures, lesions, brain, spacing, best_cuts(brain, lesions), windows, blur)
 
 
 def best_cuts(brain: np.ndarray, lesions: np.ndarray | None = None) -> tuple[int, int, int]:
@@ -104,17 +111,18 @@ def enlarged(picture: np.ndarray, factors: tuple[float, float], order: int = 1) 
     return ndimage.zoom(picture.astype(np.float32), factors, order=order, grid_mode=True, mode="nearest")
 
 
-def label_row(shown: Study) -> str:
-    """What the painted row is called."""
-    return "labels" if shown.structures is not None else "lesions"
+def outlined(lesions: np.ndarray, factors: tuple[float, float], blur: Sequence[float]) -> np.ndarray:
+    """A slice of lesions, 0..1, whose outline is drawn at one half; the steps of a coarser grid are rounded."""
+    return enlarged(ndimage.gaussian_filter(lesions.astype(np.float32), (np.asarray(blur) - SMOOTH) / 3), factors)
 
 
-def painted(structures: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
+def painted(structures: np.ndarray, factors: tuple[float, float],
+            blur: Sequence[float] = (SMOOTH, SMOOTH)) -> np.ndarray:
     """Colours of a slice of classes, (rows, columns, 4) in 0..1, with smooth borders and opacity last."""
     names = np.array([_base(name) for name in labels.NAMES])
     seen = [name for name in dict.fromkeys(names[np.unique(structures)]) if name in COLOURS]
     masks = [~np.isin(names, seen)[structures], *((names == name)[structures] for name in seen)]     # bare ground first
-    layers = [enlarged(ndimage.gaussian_filter(mask.astype(np.float32), 0.6), factors) for mask in masks]
+    layers = [enlarged(ndimage.gaussian_filter(mask.astype(np.float32), blur), factors) for mask in masks]
     palette = np.array([(0.0, 0.0, 0.0, 0.0)] + [(*rgb(COLOURS[name]), FAINT.get(name, STRONG)) for name in seen])
     return palette[np.argmax(layers, axis=0)]
 
@@ -157,10 +165,10 @@ def _coloured(shown: Study, plane: Plane, pixel_mm: float) -> np.ndarray:
     at, scale = shown.cuts[plane.normal], factors(shown, plane, pixel_mm)
     picture = np.repeat(_grey(shown, next(iter(shown.volumes)), plane, pixel_mm)[..., None], 3, axis=2)
     if shown.structures is not None:
-        colours = painted(cut(shown.structures, plane, at), scale)
+        colours = painted(cut(shown.structures, plane, at), scale, shown.blurred(plane))
         picture = picture * (1 - colours[..., 3:]) + colours[..., :3] * colours[..., 3:]
     if shown.lesions is not None:
-        inside = enlarged(cut(shown.lesions, plane, at), scale) > 0.5
+        inside = outlined(cut(shown.lesions, plane, at), scale, shown.blurred(plane)) > 0.5
         picture[ndimage.binary_dilation(inside) & ~inside] = rgb(LESION)
     return picture
 

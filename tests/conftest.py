@@ -54,3 +54,22 @@ def family(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("family")
     family.train(chosen, workdir, root / "configs")
     return workdir
+
+
+@pytest.fixture(scope="session")
+def visit(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, Path]:
+    """A simulated FLAIR on a scanner's own grid, in a scanner's units, and a mask over a part of it."""
+    import numpy as np
+
+    from medfuse_jax import family, overrides
+    from medfuse_jax.data import grid, nifti
+    from medfuse_jax.data.resampling import resample
+    folder, config = tmp_path_factory.mktemp("visit"), overrides.load(root / "configs/ldm.py", "tiny")
+    config.data.jobs = 1
+    volume = np.load(family.prepared(config, folder) / "volumes.npy", mmap_mode="r")[0, ..., 0].astype(np.float32).T
+    own = grid.Grid((34, 40, 36), np.array([[5.5, 0, 0, -92.0], [0, 5.5, 0, -130], [0, 0, 5.5, -85], [0, 0, 0, 1]]))
+    image = 300 * resample(volume, grid.standard(8.0).affine, own)
+    inside = np.zeros(own.shape, np.uint8)
+    inside[18:26, 12:28, 12:24] = 1
+    scan = nifti.write_volume(folder / "sub-x_FLAIR.nii.gz", image, own.affine)
+    return scan, nifti.write_volume(folder / "mask.nii.gz", inside, own.affine)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -132,3 +133,23 @@ def test_an_unfinished_workdir_holds_no_model(tmp_path, summary):
         (tmp_path / "ldm/summary.json").write_text(summary)
     with pytest.raises(MedFuseError, match="no trained model here: run `python launch/train.py --config"):
         MedFuse.load(tmp_path)
+
+
+@pytest.mark.parametrize("stage, changed, told", [
+    ("autoencoder", lambda params: params | {"new": {"scale": np.ones(3, np.float32)}},
+     r"new.scale was absent, is \[\[3\], 'float32'\]"),
+    ("ldm", lambda params: {name: params[name] for name in sorted(params)[1:]}, "is absent"),
+    ("alignment", lambda params: {}["text.kind"], "KeyError: 'text.kind'"),
+])
+def test_a_family_that_other_code_trained_is_refused(family, monkeypatch, stage, changed, told):
+    """The code of today builds another network than the one that lies there."""
+    build = house.STAGES[stage].build
+
+    def other(config, borrowed):
+        made = build(config, borrowed)
+        return dataclasses.replace(made, init=lambda seed: changed(made.init(seed)))
+    monkeypatch.setattr(house.STAGES[stage], "build", other)
+    with pytest.raises(MedFuseError, match=told) as refused:
+        MedFuse.load(family)
+    assert f"{family / stage}: made by other code (version" in str(refused.value)
+    assert "train it again in another --workdir, or use the code of version" in str(refused.value)

@@ -7,7 +7,8 @@ from PIL import Image
 
 from medfuse_jax import figures, planes
 from medfuse_jax.data import labels
-from medfuse_jax.metrics import biomarkers
+from medfuse_jax.data.language import parse
+from medfuse_jax.metrics import biomarkers, obedience
 
 SHAPE = (24, 28, 20)
 AXIAL, CORONAL, SAGITTAL = planes.PLANES
@@ -87,11 +88,26 @@ def test_preview_of_an_empty_sample_still_draws(tmp_path):
     assert imread(path).shape[1] == 1200
 
 
-def test_summary_reads_well(study):
-    _, structures, lesions = study
-    first, second = figures.summary(biomarkers.measure(structures, lesions, 4.0, age=42.0))
-    assert first == "measured: 1 lesion, 0.8 ml (1 deep white)"
-    assert second.startswith("against expected: thalamus \N{MINUS SIGN}") and "fraction 1.000" in second
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_a_table_of_verdicts_makes_room_for_itself(study, tmp_path, language):
+    head, structures, lesions = study
+    findings = biomarkers.measure(structures, lesions, 4.0, age=42.0)
+    verdicts = obedience.judge(parse("no lesions, severe thalamic atrophy, woman of 42").statement, findings, ())
+    plain, judged = (imread(figures.preview({"FLAIR": head}, tmp_path / f"{len(told)}.png", spacing=4.0,
+                                            structures=structures, findings=findings, verdicts=told, language=language))
+                     for told in ((), verdicts))
+    assert judged.shape[0] > plain.shape[0] + 80
+    for colour in (figures.VERDICTS["obeyed"], figures.VERDICTS["not obeyed"]):
+        near = np.abs(judged[..., :3] - planes.rgb(colour)).max(axis=2) < 0.02
+        assert near[-judged.shape[0] // 3:].sum() > 20, colour
+
+
+def test_an_outline_made_on_a_coarser_grid_is_rounded_a_little():
+    lesions = np.zeros((24, 24))
+    lesions[8:16, 8:16] = 1.0
+    round_off = planes.outlined(lesions, (1.0, 1.0), (4.8, 4.8)) > 0.5        # a lesion of one coarse voxel
+    assert not round_off[8, 8] and round_off.sum() == pytest.approx(64, rel=0.13)
+    assert np.array_equal(planes.outlined(lesions, (1.0, 1.0), (planes.SMOOTH, planes.SMOOTH)), lesions)
 
 
 def test_curve_draws_lines_bands_and_gaps(tmp_path):

@@ -1,21 +1,18 @@
-import importlib.util
 import json
-import shutil
-import sys
 
 import jax
 import nibabel
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-from medfuse_jax import MedFuse, command, overrides
+from medfuse_jax import MedFuse, synthetic
 from medfuse_jax import family as house
 from medfuse_jax.data import grid, labels, nifti
 from medfuse_jax.data.grid import Grid
 from medfuse_jax.data.resampling import resample
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.metrics import biomarkers
+from medfuse_jax.request import Request
 
 PROMPT = "FLAIR and T1w, woman of 42, RRMS, nine periventricular lesions, 6 ml, moderate thalamic atrophy"
 OTHER = "IRM FLAIR et T1, homme de 55 ans, SEP-SP, forte charge lésionnelle, atrophie thalamique sévère"
@@ -30,20 +27,6 @@ def model(family):
         for name, stage in house.load(family).items()}
     lent["autoencoder"].params["lesion_head"]["bias"] += 1.5
     return MedFuse(lent, family)
-
-
-@pytest.fixture(scope="module")
-def visit(tmp_path_factory, root):
-    """A simulated FLAIR on a scanner's own grid, in a scanner's units, and a mask over a part of it."""
-    folder, config = tmp_path_factory.mktemp("visit"), overrides.load(root / "configs/ldm.py", "tiny")
-    config.data.jobs = 1
-    volume = np.load(house.prepared(config, folder) / "volumes.npy", mmap_mode="r")[0, ..., 0].astype(np.float32).T
-    own = Grid((34, 40, 36), np.array([[5.5, 0, 0, -92.0], [0, 5.5, 0, -130], [0, 0, 5.5, -85], [0, 0, 0, 1]]))
-    image = 300 * resample(volume, grid.standard(8.0).affine, own)
-    inside = np.zeros(own.shape, np.uint8)
-    inside[18:26, 12:28, 12:24] = 1
-    scan = nifti.write_volume(folder / "sub-x_FLAIR.nii.gz", image, own.affine)
-    return scan, nifti.write_volume(folder / "mask.nii.gz", inside, own.affine)
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +95,69 @@ def test_outside_the_mask_nothing_changes(model, visit):
     assert (made.volumes["FLAIR"][inside] != scan.array[inside]).mean() > 0.5
 
 
+def test_outside_the_mask_no_label_hears_the_sentence(model, visit):
+    """Labels there, and a contrast that was not given, are decoded from the reference, whatever is asked."""
+    inside = nifti.read_volume(visit[1]).array > 0
+    one, other = (model.sample(f"FLAIR and T1w, {prompt}", image=visit[0], mask=visit[1], text_weight=9.0)
+                  for prompt in ("severe thalamic atrophy, 40 ml", "no lesions"))
+    free = model.sample("FLAIR and T1w, no lesions", image=visit[0], text_weight=9.0)
+    for mine, its, unmasked in ((one.labels, other.labels, free.labels),
+                                (one.volumes["T1w"], other.volumes["T1w"], free.volumes["T1w"])):
+        assert np.array_equal(mine[~inside], its[~inside]) and not np.array_equal(mine[inside], its[inside])
+        assert not np.array_equal(its[~inside], unmasked[~inside])
+    assert one.record["mask"] == "mask.nii.gz"
+
+
+def test_a_second_contrast_on_another_grid_is_kept_outside_the_mask_too(model, visit):
+    scan, inside = nifti.read_volume(visit[0]), nifti.read_volume(visit[1]).array > 0
+    shifted = Grid((34, 40, 36), scan.affine + 5.5 * np.eye(4, k=3))
+    other = resample(scan.array, scan.affine, shifted)
+    second = nifti.write_volume(visit[0].parent / "sub-x_T1w.nii.gz", other, shifted.affine)
+    made = model.sample(PROMPT, image={"FLAIR": visit[0], "T1w": second}, mask=visit[1])
+    expected = resample(other, shifted.affine, scan.grid)
+    np.testing.assert_allclose(made.volumes["T1w"][~inside], expected[~inside], atol=1e-4)
+
+
+@pytest.mark.parametrize("sees", [False, True])
+def test_what_is_measured_is_what_is_saved(model, visit, tmp_path, sees):
+    folder = model.sample(PROMPT, image=visit[0] if sees else None, text_weight=3.0).save(tmp_path / "sample")
+    saved, beneath = (nifti.read_labels(folder / f"{name}.nii.gz") for name in ("labels", "structures"))
+    lesions = np.isin(saved.array, (labels.LESION_LEFT, labels.LESION_RIGHT))
+    assert np.array_equal(saved.array[~lesions], beneath.array[~lesions]) and lesions.any()
+    record = json.loads((folder / "sample.json").read_text())
+    again = biomarkers.measure(labels.to_classes(beneath.array), lesions, saved.spacing, age=42.0, sex="F",
+                               contrasts=("FLAIR", "T1w"), source="medfuse_jax sample")
+    assert json.loads(json.dumps(synthetic.told(again))) == record["measured"]
+    assert record["measured"]["spacing_mm"] == ([5.5] * 3 if sees else [8.0] * 3)
+
+
+def test_studies_come_one_by_one_and_after_earlier_ones(model, plain):
+    stream = model.stream(Request(PROMPT, number=2, seed=3))
+    assert differ(next(stream), plain) < 1e-4
+    later, = model.stream(Request(PROMPT, number=1, seed=3, first=1))
+    assert differ(next(stream), later) < 1e-4 and later.record["number"] == 1
+    with pytest.raises(MedFuseError, match="no such file|does not exist"):
+        model.stream(Request(PROMPT, {"FLAIR": "lost.nii.gz"}))
+
+
 def test_shares_of_text_and_image_sum_to_one(model, visit):
     told = model.sample(PROMPT, image=visit[0], text_weight=2.0, image_weight=1.5, shares=True).record["shares"]
     assert len(told["per_step"]["text"]) == 2 and told["sum_error"] < 1e-5
     assert told["text"] + told["image"] == pytest.approx(1, abs=1e-5) and 0 < told["text"] < 1
+
+
+@pytest.mark.parametrize("interaction, text", [(1.0, 0.5), (0.0, None)])
+def test_the_interaction_alone_is_shared_equally(model, visit, interaction, text):
+    told = model.sample(PROMPT, image=visit[0], text_weight=0.0, image_weight=0.0, interaction_weight=interaction,
+                        shares=True).record["shares"]
+    assert (told["text"], told["image"]) == (pytest.approx(text), pytest.approx(text))
+    assert told["interaction"] == (pytest.approx(1.0) if interaction else None) and ("reason" in told) != interaction
+
+
+def test_a_weight_that_counts_nothing_is_told(model):
+    made = model.sample(PROMPT, interaction_weight=1.0)
+    assert "no image is given: the interaction weight counts nothing" in made.record["warnings"]
+    assert made.record["weights"]["interaction"] == 0
 
 
 def test_without_an_image_the_text_decides_all(model):
@@ -130,7 +172,7 @@ def test_without_an_image_the_text_decides_all(model):
     (dict(mask="mask.nii.gz"), "give the --image too"), (dict(prompt=" "), "prompt: it is empty"),
     (dict(image="scan.nii.gz"), "its name does not end in a contrast"),
     (dict(image="a_FLAIR.nii.gz"), "a_FLAIR.nii.gz"),
-    (dict(image={"ce-gadolinium_T1w": "a.nii.gz"}), "not trained on ce-gadolinium_T1w: it knows FLAIR, T1w, T2w"),
+    (dict(image={"ce-gadolinium_T1w": __file__}), "not trained on ce-gadolinium_T1w: it knows FLAIR, T1w, T2w"),
 ])
 def test_what_cannot_be_sampled_is_refused(model, wrong, told):
     with pytest.raises(MedFuseError, match=told):
@@ -157,7 +199,7 @@ def test_the_dial_at_zero_does_not_see_the_image(model, visit, weight, sees):
 def test_what_is_written(plain, tmp_path):
     folder = plain.save(tmp_path / "sample-000")
     assert {path.name for path in folder.iterdir()} == {"labels.tsv", "preview.png", "sample.json"} | {
-        name + end for name in ("FLAIR", "T1w", "labels") for end in (".nii.gz", ".json")}
+        name + end for name in ("FLAIR", "T1w", "labels", "structures") for end in (".nii.gz", ".json")}
     named = {int(line.split("\t")[0]) for line in (folder / "labels.tsv").read_text().splitlines()[1:]}
     written = nifti.read_labels(folder / "labels.nii.gz").array
     assert set(np.unique(written)) <= named and np.array_equal(written, plain.labels)
@@ -170,6 +212,10 @@ def test_the_record_of_a_sample(plain, tmp_path):
     assert told["synthetic"] is True and set(told["weights"]) == {"text", "image", "interaction"}
     assert told["commanded"]["lesions_by_region"]["periventricular"]["count"] == 9
     assert told["commanded"]["lesion_volume_ml"] == 6 and told["commanded"]["atrophy"] == {"thalamus": "moderate"}
+    assert told["checkpoint"].startswith("ldm/checkpoints/") and str(tmp_path) not in json.dumps(told)
+    assert len(told["prompt_hash"]) == len(told["model_hash"]) == 12 and told["commanded"]["age"] == 42
+    assert told["measured"]["expected_for"] == {"age": 42, "sex": "F"}
+    assert {"phenotype", "edss"} <= set(told["measured"]["not_assessed"]) and "phenotype" not in told["measured"]
     assert told["measured"]["lesion_volume_ml"] == pytest.approx(plain.findings.lesion_volume_ml)
     assert {"lesion_count", "lesions_by_region", "structures_ml", "brain_parenchymal_fraction"} <= set(told["measured"])
 
@@ -182,83 +228,35 @@ def test_a_sample_says_that_it_is_synthetic(plain, tmp_path):
         assert header["descrip"].item().startswith(b"SYNTHETIC medfuse_jax") and header.get_xyzt_units()[0] == "mm"
         inside = json.loads(header.extensions[0].get_content())
         assert inside == beside and beside["synthetic"] is True and "not for clinical use" in beside["notice"]
-        assert (beside["prompt"], beside["seed"]) == (PROMPT, 3) and beside["weights"] == plain.record["weights"]
+        assert beside["seed"] == 3 and beside["weights"] == plain.record["weights"] and "prompt" not in beside
+        assert all(beside[name] == plain.record[name] for name in ("prompt_hash", "model_hash"))
 
 
-# The command, in this process
-
-@pytest.fixture
-def sample(launched):
-    return launched("sample")
-
-
-@pytest.fixture
-def launched(root, monkeypatch, capsys, tmp_path):
-    """launched(name)(*arguments) runs launch/NAME.py: (exit code, stdout, stderr). Its flags are gone afterwards."""
-    before = set(flags.FLAGS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "speak", lambda: None)
-    yield lambda name: loaded(root / f"launch/{name}.py", monkeypatch, capsys)
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
+def test_each_command_has_its_verdict_beside_it(plain, tmp_path):
+    told = json.loads((plain.save(tmp_path) / "sample.json").read_text())
+    verdicts = {each["finding"]: each for each in told["verdicts"]}
+    assert list(verdicts) == ["contrasts", "lesion_volume_ml", "lesions_by_region.periventricular.count",
+                              "atrophy.thalamus", "age", "sex", "phenotype"]
+    volume = verdicts["lesion_volume_ml"]
+    assert (volume["commanded"], volume["measured"]) == (6, told["measured"]["lesion_volume_ml"])
+    assert volume["verdict"] == ("obeyed" if 5.1 <= volume["measured"] <= 6.9 else "not obeyed")
+    assert verdicts["phenotype"]["verdict"] == "not measurable" and plain.verdict.count("obeyed") >= 1
 
 
-def loaded(path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location(f"launch_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as left:
-            command.run(module.main)
-        return left.value.code or 0, *capsys.readouterr()
-    return run
-
-
-def test_check_reads_a_prompt_without_any_model(sample, tmp_path):
-    code, told, _ = sample(f"--prompt={OTHER}, et trois licornes", "--check", "--workdir=nowhere")
-    read = json.loads(told)
-    assert code == 0 and set(read) == {"commanded", "ignored", "warnings"} and not list(tmp_path.iterdir())
-    assert read["commanded"]["atrophy"] == {"thalamus": "severe"} and "licornes" in " ".join(read["ignored"])
+def test_a_sample_is_whole_or_not_there(plain, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+    with monkeypatch.context() as broken, pytest.raises(MedFuseError, match="No space left"):
+        broken.setattr(synthetic.figures, "preview", full)
+        plain.save(tmp_path / "sample-000")
+    assert not list(tmp_path.iterdir())
+    first = plain.save(tmp_path / "sample-000")
+    (first / "T2w.nii.gz").write_text("of an older sample")
+    assert plain.save(first) == first and not (first / "T2w.nii.gz").exists() and len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_command_writes_its_samples(sample, family, tmp_path):
-    code, *_ = sample(f"--prompt={PROMPT}", f"--workdir={family}", "--number=2", "--seed=3", "--text_weight=3",
-                      "--out=a/b")
-    told = [json.loads((tmp_path / f"a/b/sample-00{number}/sample.json").read_text()) for number in (0, 1)]
-    assert code == 0 and [(one["seed"], one["number"]) for one in told] == [(3, 0), (3, 1)]
-    assert told[0]["weights"]["text"] == 3.0 and told[0]["checkpoint"] == str(family / "ldm")
-
-
-@pytest.mark.parametrize("arguments, told", [
-    (("--text_weight=-1",), "text weight -1.0 cannot be used: give a number from 0 to 100"),
-    (("--image_weight=nan", "--image={scan}"), "image weight nan cannot be used"),
-    (("--mask={mask}",), "give the --image too"),
-    (("--image=lost_FLAIR.nii.gz",), "lost_FLAIR.nii.gz does not exist: check --image"),
-    (("--image={mask}",), "mask.nii.gz: its name does not end in a contrast: rename it"),
-    (("--image={scan}", "--image=FLAIR={scan}"), "a second FLAIR beside"),
-    (("--image={scan}", "--mask=lost.nii.gz"), "lost.nii.gz"),
-    (("--out={full}",), "holds samples already: choose another --out"),
-    (("--workdir=nowhere",), "nowhere: no trained model here: run `python launch/train.py"),
-    (("--number=0",), "number 0 cannot be made"), (("--seed=-1",), "--seed takes a non-negative integer, not '-1'"),
-    (("--prompt=",), "prompt: it is empty"),
-])
-def test_a_mistake_is_one_line_and_code_2(sample, family, visit, tmp_path, arguments, told):
-    (tmp_path / "full/sample-000").mkdir(parents=True)
-    places = dict(scan=visit[0], mask=visit[1], full=tmp_path / "full")
-    arguments = [text.format(**places) for text in arguments]
-    code, out, error = sample(f"--prompt={PROMPT}", f"--workdir={family}", *arguments)
-    assert (code, out, error.count("\n")) == (2, "", 1) and error.startswith("error: ") and told in error
-    assert [path.name for path in tmp_path.iterdir()] == ["full"]
-
-
-def test_a_finished_family_shows_two_brains_once_and_says_what_comes_next(launched, family, root, tmp_path):
-    runs, train = shutil.copytree(family, tmp_path / "runs"), launched("train")
-    asked = (f"--config={root / 'configs/ldm.py'}:tiny", "--workdir=runs", "--config.mesh.data=1")
-    code, out, _ = train(*asked)
-    places = [runs / f"ldm/samples/{name}/sample.json" for name in ("control", "heavy")]
-    told, written = [json.loads(place.read_text()) for place in places], [place.stat().st_mtime_ns for place in places]
-    assert code == 0 and told[0]["commanded"]["phenotype"] == "control" and told[1]["commanded"]["phenotype"] == "SPMS"
-    assert "python launch/sample.py --workdir=runs --prompt=" in out and "tensorboard --logdir=runs" in out
-    assert train(*asked)[0] == 0 and [place.stat().st_mtime_ns for place in places] == written
+def test_a_folder_of_other_things_is_not_replaced(plain, tmp_path):
+    (tmp_path / "thesis.txt").write_text("of three years")
+    with pytest.raises(MedFuseError, match="holds thesis.txt, no sample: choose another folder"):
+        plain.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -76,6 +76,8 @@ def opened(workdir: Path, name: str, data: Path | None, out: Path, number: int, 
     """A finished stage and the people on whom it is judged: the family's own held-out ones, or all of other data."""
     own = family.borrow(workdir / name)
     lent = {each: family.borrow(Path(folder or workdir / each)) for each, folder in own.config.borrow.items()}
+    for each in (*lent.values(), own):
+        family.same_network(each, lent)
     training = family.prepared(own.config, workdir, trusted=True)
     familiar = data is None or data.resolve() in (training.resolve(), Path(own.config.data.source).resolve())
     cohort = held_out(training) if familiar else chosen(Cohort(elsewhere(own.config, data, out)))

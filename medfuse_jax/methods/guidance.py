@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from medfuse_jax.axes import Array
-from medfuse_jax.errors import MedFuseError
+from medfuse_jax.request import check_weight
 
 Subset = frozenset[str]
 Number = float | Float[Array, ""]           # a host number, or one that is traced
@@ -44,8 +44,7 @@ class Weights(NamedTuple):
     def checked(self) -> "Weights":
         """Host numbers, the interaction filled in; MedFuseError for a weight that is no number from 0 to 100."""
         for name, value in self._asdict().items():
-            if value is not None and not (math.isfinite(value) and 0 <= value <= 100):
-                raise MedFuseError(f"{name} weight {value} cannot be used: give a number from 0 to 100")
+            check_weight(name, value)
         together = math.sqrt(self.text * self.image) if self.interaction is None else self.interaction
         return Weights(float(self.text), float(self.image), float(together))
 

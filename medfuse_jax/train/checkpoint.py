@@ -26,8 +26,8 @@ import medfuse_jax
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages.stage import Params
 from medfuse_jax.train import sharding
-from medfuse_jax.train.digest import differing, digests, digests_on_host, paths
-from medfuse_jax.train.identity import Identity, refuse_other, twelve
+from medfuse_jax.train.digest import differing, digests, digests_on_host, paths, shapes
+from medfuse_jax.train.identity import Identity, refuse_other, refuse_other_network, twelve
 from medfuse_jax.train.state import State
 
 KEEP = 3
@@ -140,13 +140,8 @@ class Checkpoints:
         refuse_other(self.folder, self.identity.fields(), Identity(**meta["identity"]).fields())
         if target is None:
             return
-        shapes = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in paths(nested(target)).items()}
         kept = {name: each[:2] for name, each in meta["digest"].items()}
-        for name in sorted(shapes.keys() | kept.keys()):
-            if shapes.get(name) != kept.get(name):
-                raise MedFuseError(f"{self.folder}: made by other code (version {meta['code_version']}: {name} was "
-                                   f"{kept.get(name, 'absent')}, is {shapes.get(name, 'absent')}): "
-                                   "use another --workdir")
+        refuse_other_network(self.folder, shapes(nested(target)), kept, meta["code_version"], "use another --workdir")
 
     def put_aside(self, step: int, why: str, better: int) -> None:
         """Move a damaged step out of the way; it is never deleted."""

@@ -59,6 +59,11 @@ def paths(tree: Any) -> dict[str, Any]:
             for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+def shapes(tree: Any) -> dict[str, list]:
+    """name -> [shape, dtype] of each leaf."""
+    return {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in paths(tree).items()}
+
+
 def row(leaf: Any, sums: np.ndarray) -> list:
     """One leaf as it stands in a file."""
     return [list(leaf.shape), str(leaf.dtype), *sums.tolist()]

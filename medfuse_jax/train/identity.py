@@ -55,6 +55,15 @@ def refuse_other(folder: Path, mine: Mapping[str, Any], its: Mapping[str, Any]) 
                            "give the same values, or another --workdir")
 
 
+def refuse_other_network(folder: Path, mine: Mapping[str, list], its: Mapping[str, list], version: str,
+                         cure: str) -> None:
+    """MedFuseError that names the first array in which this code's network and the one that was kept differ."""
+    for name in sorted(mine.keys() | its.keys()):
+        if mine.get(name) != its.get(name):
+            raise MedFuseError(f"{folder}: made by other code (version {version}: {name} was "
+                               f"{its.get(name, 'absent')}, is {mine.get(name, 'absent')}): {cure}")
+
+
 def same_config(folder: str | Path, config: ConfigDict) -> None:
     """Refuse WORKDIR/STAGE when its config.json is of another training. No array is read, no data are needed."""
     its = read_json(Path(folder) / "config.json")
