@@ -29,8 +29,8 @@ def get_config(preset: str = "auto"):
         shift=3.0,                    # more levels near the noise, where text and image decide
     )
     config.prior = dict(
-        effects=8, axes=32,          # of the Gaussian that the network corrects: what facts do; how people differ
-        ridge=100.0, draws=16,        # its shrinkage, in studies; sentences drawn of each study
+        effects=16, axes=32,         # of the Gaussian that the network corrects: what facts do; how people differ
+        ridge=30.0,                   # its shrinkage, in studies
     )
     config.condition = dict(
         forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained

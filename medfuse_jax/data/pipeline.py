@@ -167,10 +167,11 @@ class Examples:
         words, mask = self.tokenizer.encode(texts, self.length)
         return dict(words=words, words_mask=mask, facts=np.stack([tokens.facts(statement) for statement in statements]))
 
-    def facts(self, row: int | np.integer, draws: int) -> np.ndarray:
-        """What sentences may state of a study, for some draws: (draws, s, 3)."""
-        randoms = (np.random.default_rng((self.seed, 2**31 + 1, int(row), draw)) for draw in range(draws))
-        return np.stack([tokens.facts(self.cohort.statement(row, random)) for random in randoms])
+    def truths(self, rows: np.ndarray) -> np.ndarray:
+        """The measured facts of some studies: n s, nan where one is not known."""
+        unknown = np.full(len(tokens.FACTS), np.nan, np.float32)
+        found = (self.cohort.findings[row] for row in rows)
+        return np.stack([unknown if one is None else tokens.truth(one) for one in found])
 
     def reference(self, rows: np.ndarray, randoms: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """Another visit of the same person (the scan itself when there is none) as a subset of its contrasts shows it.

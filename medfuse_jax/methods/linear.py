@@ -54,10 +54,15 @@ def autoencoder(mean: Float[np.ndarray, "g"], covariance: Float[np.ndarray, "g g
 
 
 def principal(gram: Float[np.ndarray, "n n"], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first left singular vectors (n count) and squared singular values of rows of which these are the products."""
+    """The first left singular vectors (n count) and squared singular values of rows of which these are the products.
+
+    Where there are fewer than `count`, the rest are zero.
+    """
     values, vectors = np.linalg.eigh(gram.astype(np.float64))
     chosen = slice(None, -count - 1, -1) if count else slice(0, 0)
-    return vectors[:, chosen].astype(np.float32), np.maximum(values[chosen], 0.0).astype(np.float32)
+    values, vectors = np.maximum(values[chosen], 0.0), vectors[:, chosen]
+    lack = count - len(values)
+    return (np.pad(vectors, ((0, 0), (0, lack))).astype(np.float32), np.pad(values, (0, lack)).astype(np.float32))
 
 
 def reduced(inputs: Float[np.ndarray, "n d"], outputs: Float[np.ndarray, "n p"], rank: int,
@@ -67,9 +72,10 @@ def reduced(inputs: Float[np.ndarray, "n d"], outputs: Float[np.ndarray, "n p"],
     ridge: in units of the mean squared length of an input row.
     """
     gram = inputs @ inputs.T
-    smooth = np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), gram).astype(np.float32)
+    shrunk = gram + max(ridge * float(np.trace(gram)) / len(gram), 1e-6) * np.eye(len(gram))
+    smooth = np.linalg.solve(shrunk, gram).astype(np.float32)
     left, values = principal(smooth.T @ (outputs @ outputs.T) @ smooth, rank)
     values = np.sqrt(np.maximum(values, 1e-12))
     out = (smooth @ left / values).T @ outputs
-    inverse = np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), outputs @ out.T)
+    inverse = np.linalg.solve(shrunk, outputs @ out.T)
     return inputs.T @ inverse.astype(np.float32), out
