@@ -220,11 +220,15 @@ def same_network(stage: Borrowed, borrowed: Mapping[str, Borrowed]) -> None:
     folder, version = Path(stage.origin["folder"]), stage.origin["code_version"]
     cure = f"train it again in another --workdir, or use the code of version {version} that trained it"
     try:
-        expected = STAGES[stage.config.stage].build(stage.config, borrowed).init(stage.config.seed)
+        built = STAGES[stage.config.stage].build(stage.config, borrowed)
+        mine, its = shapes(built.init(stage.config.seed)), shapes(stage.params)
     except (AttributeError, KeyError, TypeError) as error:       # a field that only one of the two codes knows
         raise MedFuseError(f"{folder}: made by other code (version {version}: {checkpoint.first_line(error)}): "
                            f"{cure}") from error
-    refuse_other_network(folder, shapes(expected), shapes(stage.params), version, cure)
+    # What the data gave may be larger for more people: of it only the names must agree.
+    given = {name for name in mine.keys() & its.keys() if name.partition(".")[0] in built.given}
+    mine, its = ({name: each for name, each in one.items() if name not in given} for one in (mine, its))
+    refuse_other_network(folder, mine, its, version, cure)
 
 
 def same_weights(folder: Path, stage: Borrowed, borrowed: Mapping[str, Borrowed]) -> None:

@@ -123,7 +123,7 @@ def test_a_borrowed_stage_is_what_was_trained(family, root):
     mine = overrides.load(root / "configs/autoencoder.py", "tiny")
     assert lent.config.model == mine.model and isinstance(lent.config.model.widths, tuple)
     assert lent.statistics["contrasts"] == ["FLAIR", "T1w", "T2w"]
-    assert all(isinstance(leaf, np.ndarray) for leaf in lent.params["lesion_head"].values())
+    assert all(isinstance(leaf, np.ndarray) for leaf in lent.params["zero_lesion_head"].values())
 
 
 @pytest.mark.parametrize("summary", [None, "", "{", '{"stage": "ldm"}', "[]"])

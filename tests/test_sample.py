@@ -25,7 +25,7 @@ def model(family):
     lent = {name: stage._replace(params=jax.tree.map(
         lambda leaf: leaf + 0.1 * random.standard_normal(leaf.shape).astype(np.float32), stage.params))
         for name, stage in house.load(family).items()}
-    lent["autoencoder"].params["lesion_head"]["bias"] += 1.5
+    lent["autoencoder"].params["zero_lesion_head"]["bias"] += 1.5
     return MedFuse(lent, family)
 
 
