@@ -40,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, again="nothing was written; begin again with")

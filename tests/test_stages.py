@@ -34,7 +34,7 @@ def built(family, root, tmp_path_factory):
     """Each stage of the tiny family as `family.train` hands it to the loop: stage, examples, config."""
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(house.loop, "fit", lambda stage, examples, config, folder, command: made.update(
+        patch.setattr(house.loop, "fit", lambda stage, examples, config, folder: made.update(
             {stage.name: SimpleNamespace(stage=stage, examples=examples, config=config)}))
         for name in STAGES:
             config = overrides.load(root / f"configs/{name}.py", "tiny")
