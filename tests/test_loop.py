@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -152,3 +153,13 @@ def test_a_value_may_have_no_meaning_for_some_examples():
                  weight=np.array([1.0, 1.0, 0.0, 1.0]))
     sums = evaluate_step(stage, 0)({}, {}, batch, 0)
     assert {name: tuple(map(float, pair)) for name, pair in sums.items()} == {"all": (7.0, 3.0), "some": (5.0, 2.0)}
+
+
+def test_a_value_that_no_example_has_is_null_and_no_warning(tmp_path, caplog):
+    def evaluate(params, frozen, batch, key):
+        return {"mse": batch["target"], "lesion_dice": (batch["target"], jnp.zeros_like(batch["target"]))}
+
+    fit(replace(toy.stage(), evaluate=evaluate), toy.Data(), toy.config(steps=2), tmp_path)
+    assert read_json(tmp_path / "summary.json")["final"]["lesion_dice"] is None
+    assert toy.lines(tmp_path)[-1]["valid/lesion_dice"] is None
+    assert "NaN or Inf" not in caplog.text
