@@ -183,7 +183,7 @@ def test_two_processes_train_as_one(built, root, tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         cluster = os.environ | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2",
-                                "MEDFUSE_CACHE": str(tmp_path / "cache"),
+                                "MEDFUSE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(root),
                                 "XLA_FLAGS": "--xla_backend_optimization_level=1"}
         asked = [sys.executable, str(root / "launch/train.py"), f"--config={root}/configs/{stage}.py:tiny", *changes]
         both = [subprocess.Popen(asked, cwd=tmp_path, env=cluster | {"JAX_PROCESS_ID": rank}, text=True,
