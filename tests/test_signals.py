@@ -176,10 +176,10 @@ def test_a_training_goes_on_wherever_it_was_stopped(train, tmp_path):
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment_changes_nothing(train, tmp_path, family):
-    """A real `ldm`, three times killed five times at random moments, ends with the very numbers of one left alone."""
+    """A real `ldm`, killed five times at random moments, ends with the very numbers of one that was left alone."""
     moment, ends = random.Random(0), []
     asked = ("--config.steps=200", "--config.checkpoint_every=5", "--config.evaluate_every=200")
-    for name, kills in (("whole", 0), ("one", KILLS), ("two", KILLS), ("three", KILLS)):
+    for name, kills in (("whole", 0), ("killed", KILLS)):
         place = tmp_path / name
         for stage in ("autoencoder", "alignment"):
             shutil.copytree(family / stage, place / "runs" / stage)
@@ -194,4 +194,4 @@ def test_kill_9_at_any_moment_changes_nothing(train, tmp_path, family):
         assert command.returncode == 0 and ("training from step 0 " in told) == (kills == 0), told
         meta = json.loads((place / "runs/ldm/checkpoints/200/meta/metadata").read_text())
         ends.append((meta["digest"], (place / "runs/ldm/metrics.jsonl").read_text()))
-    assert ends[1:] == ends[:1] * 3
+    assert ends[0] == ends[1]
