@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, again="nothing was written; begin again with")

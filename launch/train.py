@@ -48,12 +48,13 @@ def main() -> None:
 
 def show(workdir: Path, folder: Path) -> None:
     """A volume for each prompt in WORKDIR/ldm/samples, once."""
-    from absl import logging
-
-    from medfuse_jax import MedFuse
     wanted = {name: folder / "samples" / name for name in PROMPTS}
     if all(newer(place / "sample.json", folder / "summary.json") for place in wanted.values()):
         return
+    from absl import logging
+
+    from medfuse_jax import MedFuse
+    logging.info("drawing a volume for each of %d sentences ...", len(wanted))
     model = MedFuse.load(workdir)
     for name, place in wanted.items():
         sample = model.sample(PROMPTS[name], seed=0)
@@ -84,4 +85,4 @@ def following(config: Any, workdir: Path) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, again="resume with")

@@ -8,7 +8,7 @@
     if __name__ == "__main__":
         command.run(main)
 
-Exit codes: 0 done, 2 the user's mistake (one line on stderr), 130 Ctrl-C; a bug keeps its traceback.
+Exit codes: 0 done, 2 the user's mistake (one line on stderr), 130 Ctrl-C, 143 SIGTERM; a bug keeps its traceback.
 Nothing heavy is imported here: --help and a mistyped flag answer at once.
 """
 
@@ -17,6 +17,7 @@ import errno
 import logging as python_logging
 import os
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from medfuse_jax import overrides
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.config import PRESETS
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.train import signals
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()        # a flag that is defined here for a command belongs to that command
@@ -48,26 +50,28 @@ CURES = {
 }
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parse the flags, run `main`, and exit with the code it returns (None: 0)."""
+def run(main: Callable[[], int | None], again: str = "") -> None:
+    """Parse the flags, run `main`, and exit with the code it returns (None: 0).
+
+    again: what to say before the command line when it was stopped by SIGTERM or Ctrl-C and may be given once more.
+    """
     try:
-        if {"--help", "-help", "-h", "--helpfull"} & set(sys.argv[1:]):
-            sys.stdout.write(usage())
-            code = 0
-        else:
-            parse(sys.argv)
-            speak()
-            keep_programs()
-            code = main() or 0
-        sys.stdout.flush()
+        with signals.stoppable():
+            if {"--help", "-help", "-h", "--helpfull"} & set(sys.argv[1:]):
+                sys.stdout.write(usage())
+                code = 0
+            else:
+                parse(sys.argv)
+                speak()
+                keep_programs()
+                code = main() or 0
+            sys.stdout.flush()
     except MedFuseError as error:
         code = _refuse(str(error))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        code = 130
+    except signals.Interrupted as stopped:
+        code = _stopped(stopped, again)
     except BrokenPipeError:           # `... | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = _unread()
     except OSError as error:
         if error.errno not in CURES:
             raise
@@ -80,6 +84,25 @@ def run(main: Callable[[], int | None]) -> None:
 def _refuse(line: str) -> int:
     sys.stderr.write(f"error: {line}\n")
     return 2
+
+
+def _stopped(stopped: signals.Interrupted, again: str) -> int:
+    """One line on how to go on. `... 2>&1 | tee log`: Ctrl-C has ended the reader, too."""
+    try:
+        if stopped.tells and again:
+            sys.stdout.write(f"{again}: {shlex.join(sys.orig_argv)}\n")
+        elif stopped.tells:
+            sys.stderr.write("interrupted\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _unread()
+    return stopped.code
+
+
+def _unread() -> int:
+    """Nobody reads what this command prints."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def parse(argv: Sequence[str]) -> None:

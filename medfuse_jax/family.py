@@ -2,23 +2,25 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from medfuse_jax import overrides
 from medfuse_jax.data import contents, prepare, tokens
 from medfuse_jax.data.pipeline import Cohort, Examples
 from medfuse_jax.data.simulate import cohort as simulated
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.progress import Progress
 from medfuse_jax.stages import alignment, autoencoder, ldm
 from medfuse_jax.stages.stage import Borrowed, Stage
-from medfuse_jax.train import checkpoint, loop, sharding
+from medfuse_jax.train import checkpoint, loop, sharding, signals
 from medfuse_jax.train.digest import digests_on_host, shapes
 from medfuse_jax.train.identity import refuse_other_network, same_config, twelve
 from medfuse_jax.train.log import read_json, read_statistics
@@ -28,7 +30,7 @@ Said = dict[tuple[str, str], dict[str, np.ndarray]]        # (autoencoder, cohor
 TOKENIZER = "tokenizer.json"        # in the alignment's folder: words mean what they meant when it was trained
 
 
-def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", said: Said | None = None) -> Path:
+def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = None) -> Path:
     """Train the config's stage under `workdir`, borrowed ones first when they are missing; the stage's folder.
 
     configs: the folder of config files, where a missing borrowed stage's config is found. said: what borrowed weights
@@ -42,8 +44,8 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
             if config.borrow[name]:
                 raise MedFuseError(f"--config.borrow.{name}={place}: no finished {name} there: train it, "
                                    "or leave the field empty")
-            logging.info("%s borrows %s, not trained yet in %s: training it first", config.stage, name, workdir)
-            train(lent_config(config, name, configs), workdir, configs, command, said)
+            logging.info("%s builds on %s, not trained yet: training it first, in %s", config.stage, name, place)
+            train(lent_config(config, name, configs), workdir, configs, said)
         borrowed[name] = borrow(place)
         same_grid(config, borrowed[name], place)
         if not config.borrow[name]:
@@ -64,15 +66,15 @@ def train(config: ConfigDict, workdir: Path, configs: Path, command: str = "", s
     if cohort.valid_is_train:
         logging.warning("%s: nobody is held out: what is said of validation is said of the training people",
                         cohort.folder)
-    stage = STAGES[config.stage].build(config, borrowed)
+    mesh, stage = sharding.mesh(config.mesh), STAGES[config.stage].build(config, borrowed)
     examples = Examples(cohort, STAGES[config.stage].READS, seed=config.seed, languages=config.data.language,
                         tokenizer=words(config, folder), length=sentence_length(config, borrowed),
-                        shard=sharding.readers(sharding.mesh(config.mesh)))
+                        shard=sharding.readers(mesh))
     if stage.represent is not None:
         key = str(config.borrow["autoencoder"] or workdir), str(cohort.folder)
-        said[key] = said.get(key) or represent(stage, cohort, config.stage)
+        said[key] = said.get(key) or represent(stage, cohort, config.stage, mesh)
         examples.represented = said[key]
-    loop.fit(stage, examples, config, folder, command)
+    loop.fit(stage, examples, config, folder)
     return folder
 
 
@@ -144,19 +146,21 @@ def prepared(config: ConfigDict, workdir: Path, trusted: bool = False) -> Path:
 
     trusted: one that lies in the workdir is its own, whatever became of the tree since.
     """
-    data = config.data
-    if data.source == "simulated":
-        return simulated.cached(people(config), jobs=data.jobs)
-    source = Path(data.source)
-    if prepare.is_prepared(source):
+    data, source = config.data, Path(config.data.source)
+    if data.source != "simulated" and prepare.is_prepared(source):
         return source
-    folder = workdir / f"prepared-{data.spacing:g}mm"
-    if prepare.is_prepared(folder):
-        if not trusted:
+    if data.source == "simulated":
+        settings = people(config)
+        folder = simulated.home(settings)
+        make = partial(simulated.prepared, folder, settings, data.jobs or simulated.usable_cores())
+    else:
+        folder = workdir / f"prepared-{data.spacing:g}mm"
+        if prepare.is_prepared(folder) and not trusted:
             contents.same_tree(folder, source, data.jobs)
-        return folder
-    logging.info("preparing %s at %g mm in %s", source, data.spacing, folder)
-    return prepare.prepare(source, folder, data.spacing, jobs=data.jobs)
+        make = partial(prepare.prepare, source, folder, data.spacing, jobs=data.jobs)
+    sharding.once(make, partial(prepare.is_prepared, folder), folder)
+    logging.info("data: %s", folder)
+    return folder
 
 
 def words(config: ConfigDict, folder: Path) -> Any:
@@ -175,18 +179,28 @@ def words(config: ConfigDict, folder: Path) -> Any:
     return tokenizer
 
 
-def represent(stage: Stage, cohort: Cohort, name: str, batch: int = 4) -> dict[str, np.ndarray]:
-    """What the borrowed weights say of every study, computed once and kept in memory as float16."""
-    say = jax.jit(stage.represent)
-    rows, said = np.arange(len(cohort.studies)), {}
-    for start in tqdm(range(0, len(rows), batch), desc=f"{name}: latents of {len(rows)} studies", unit="batch",
-                      leave=False):
-        chosen = rows[start:start + batch]
-        filled = np.concatenate([chosen, np.repeat(chosen[:1], batch - len(chosen))])
-        values = say(stage.frozen, {key: value for key, value in cohort.seen(filled).items()
-                                    if key in ("volume", "present")})
-        for key, value in values.items():
-            said.setdefault(key, []).append(np.asarray(value, np.float16)[:len(chosen)])
+def represent(stage: Stage, cohort: Cohort, name: str, mesh: Mesh | None = None,
+              batch: int = 4) -> dict[str, np.ndarray]:
+    """What the borrowed weights say of every study, computed once and kept in memory as float16.
+
+    mesh: whose devices share the work, `batch` studies each at a time; without one, the first device.
+    """
+    mesh = mesh or sharding.mesh(dict(data=1, space=1))
+    share, shares = sharding.readers(mesh)
+    every, rows, said = batch * mesh.shape["data"], np.arange(len(cohort.studies)), {}
+    own = slice(share * every // shares, (share + 1) * every // shares)
+    say, frozen = jax.jit(stage.represent, out_shardings=sharding.whole(mesh)), sharding.place(stage.frozen, mesh)
+    with jax.set_mesh(mesh), signals.watch() as caught, \
+            Progress(f"{name}: latents", len(rows), "study", shows=sharding.chief()) as progress:
+        for start in range(0, len(rows), every):
+            chosen = rows[start:start + every]
+            filled = np.concatenate([chosen, np.repeat(chosen[:1], every - len(chosen))])
+            seen = {key: value for key, value in cohort.seen(filled[own]).items() if key in ("volume", "present")}
+            for key, value in say(frozen, sharding.distribute(seen, mesh)).items():
+                said.setdefault(key, []).append(np.asarray(value, np.float16)[:len(chosen)])
+            progress.tell(start + len(chosen))
+            if number := sharding.agree(caught.number):              # all processes stop at the same place
+                raise signals.Interrupted(number, tells=sharding.chief())
     return {key: np.concatenate(values) for key, values in said.items()}
 
 

@@ -1,6 +1,7 @@
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +75,43 @@ def test_place_and_distribute_keep_values():
     assert isinstance(batch["row"].sharding, NamedSharding)
 
 
+def test_what_is_there_is_not_made_again(tmp_path):
+    made = []
+    for _ in range(2):
+        sharding.once(lambda: made.append((tmp_path / "cohort").mkdir()), (tmp_path / "cohort").exists, tmp_path)
+    assert len(made) == 1
+
+
+def test_why_it_could_not_be_made_is_told():
+    def make():
+        raise MedFuseError("disk full")
+    with pytest.raises(MedFuseError, match="disk full"):
+        sharding.once(make, lambda: False, Path("cohort"))
+
+
+@pytest.mark.parametrize("agreed, there, told", [
+    ([1, 2], False, "cohort: process 0 could not make it and says why"),
+    ([1, 0, 1], False, "cohort: made by process 0, not seen on .*: choose a folder on a disk that all machines share"),
+    ([1, 0, 1], True, "cohort: made by process 0, but not seen by another process"),
+])
+def test_who_waits_in_vain_says_so(monkeypatch, agreed, there, told):
+    answers = iter(agreed)
+    monkeypatch.setattr(sharding, "agree", lambda number: next(answers))
+    monkeypatch.setattr(sharding, "chief", lambda: False)
+    monkeypatch.setattr(sharding, "SEEN_S", 1)
+    with pytest.raises(MedFuseError, match=told):
+        sharding.once(lambda: pytest.fail("only the chief makes it"), lambda: there, Path("cohort"))
+
+
+def test_who_waits_stops_with_the_chief(monkeypatch):
+    answers = iter([1, 143])
+    monkeypatch.setattr(sharding, "agree", lambda number: next(answers))
+    monkeypatch.setattr(sharding, "chief", lambda: False)
+    with pytest.raises(Interrupted) as left:
+        sharding.once(lambda: None, lambda: False, Path("cohort"))
+    assert left.value.code == 143 and not left.value.tells
+
+
 def run(folder, data, space, **toys):
     toy.fit(toy.stage(), toy.Data(**toys), toy.config(**{"mesh.data": data, "mesh.space": space}), folder)
     return np.array([line["loss"] for line in toy.lines(folder)])
@@ -128,7 +166,7 @@ def test_two_processes_train_as_one_and_stop_together(tmp_path):
     pair[1].send_signal(signal.SIGTERM)              # one is told, both stop at the same step
     told = [process.communicate(timeout=60) for process in pair]
     assert [process.returncode for process in pair] == [143, 143], told
-    assert "resume with: " in told[0][0] and "resume with: " not in told[1][0]
+    assert ["who tells" in out for out, _ in told] == [True, False]
 
     pair = both()
     told = [process.communicate(timeout=60) for process in pair]

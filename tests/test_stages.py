@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from medfuse_jax import family as house
 from medfuse_jax import overrides
+from medfuse_jax.cache import cache_folder
 from medfuse_jax.stages import autoencoder, ldm
 from medfuse_jax.train import sharding, state
 
@@ -34,7 +36,7 @@ def built(family, root, tmp_path_factory):
     """Each stage of the tiny family as `family.train` hands it to the loop: stage, examples, config."""
     made = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(house.loop, "fit", lambda stage, examples, config, folder, command: made.update(
+        patch.setattr(house.loop, "fit", lambda stage, examples, config, folder: made.update(
             {stage.name: SimpleNamespace(stage=stage, examples=examples, config=config)}))
         for name in STAGES:
             config = overrides.load(root / f"configs/{name}.py", "tiny")
@@ -169,19 +171,41 @@ def test_a_hole_is_a_box():
     assert all(np.abs(np.diff(side, prepend=0, append=0)).sum(axis=1).max() <= 2 for side in sides)
 
 
+def losses(folder):
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(built, root, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    asked = [sys.executable, str(root / "launch/train.py"), f"--config={root / 'configs/autoencoder.py'}:tiny",
-             "--config.batch=4", "--config.steps=20", "--config.evaluate_every=20", "--config.checkpoint_every=20"]
-    cluster = os.environ | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2",
-                            "XLA_FLAGS": "--xla_backend_optimization_level=1"}
-    pair = [subprocess.Popen(asked, cwd=tmp_path, env=cluster | {"JAX_PROCESS_ID": rank}, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in "01"]
-    told = [process.communicate(timeout=300) for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], told
-    lines = [json.loads(line) for line in (tmp_path / "runs/autoencoder/metrics.jsonl").read_text().splitlines()]
-    assert json.loads((tmp_path / "runs/autoencoder/summary.json").read_text())["processes"] == 2
-    np.testing.assert_allclose([line["loss"] for line in lines], curve(built["autoencoder"], 1, 1, batch=4), rtol=1e-4)
+    """From an empty cache: one process makes the cohort, both encode the latents, and the losses are those of one."""
+    def pair(stage, *changes):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        cluster = os.environ | {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2",
+                                "MEDFUSE_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(root),
+                                "XLA_FLAGS": "--xla_backend_optimization_level=1"}
+        asked = [sys.executable, str(root / "launch/train.py"), f"--config={root}/configs/{stage}.py:tiny", *changes]
+        both = [subprocess.Popen(asked, cwd=tmp_path, env=cluster | {"JAX_PROCESS_ID": rank}, text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in "01"]
+        told = [process.communicate(timeout=300) for process in both]
+        assert [process.returncode for process in both] == [0, 0], told
+        assert json.loads((tmp_path / f"runs/{stage}/summary.json").read_text())["processes"] == 2
+        return [said for _, said in told]
+
+    (tmp_path / "cache").mkdir()
+    for file in cache_folder().glob("atlas-*"):
+        shutil.copy(file, tmp_path / "cache")
+    told = pair("autoencoder", "--config.batch=4", "--config.steps=20", "--config.evaluate_every=20",
+                "--config.checkpoint_every=20")
+    assert ["simulating people" in said for said in told] == [True, False]
+    assert ["waiting for process 0, which makes" in said for said in told] == [False, True]
+    assert len(list((tmp_path / "cache/cohorts").iterdir())) == 1
+    np.testing.assert_allclose(losses(tmp_path / "runs/autoencoder"), curve(built["autoencoder"], 1, 1, batch=4),
+                               rtol=1e-4)
+
+    assert "alignment: latents" in pair("alignment")[0]
+    alone = overrides.change(overrides.load(root / "configs/alignment.py", "tiny"),
+                             ["mesh.data=1", f"borrow.autoencoder={tmp_path / 'runs/autoencoder'}"], "alignment.py")
+    one = house.train(alone, tmp_path / "alone", root / "configs")
+    np.testing.assert_allclose(losses(tmp_path / "runs/alignment"), losses(one), rtol=1e-4)

@@ -18,6 +18,7 @@ from medfuse_jax.models.place import constrain
 from medfuse_jax.stages.stage import Stage
 from medfuse_jax.train import sharding
 from medfuse_jax.train.loop import fit
+from medfuse_jax.train.signals import Interrupted
 
 WIDTH = 16
 
@@ -119,6 +120,9 @@ def main(folder: str, *changes: str) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
+    except Interrupted as stopped:
+        sys.stdout.write("who tells\n" * stopped.tells)
+        raise
     except MedFuseError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

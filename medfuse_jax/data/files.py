@@ -1,6 +1,8 @@
 """Files that are either whole or not there, and arrays that grow on disk."""
 
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,11 +35,16 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """A temporary sibling folder to fill; it becomes `path` when the block ends well and vanishes otherwise.
 
     A folder that stands at `path` already is replaced only then; whoever calls has asked whether it may be.
+    What processes of this machine that were killed have left half made there is taken away first.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    own = f".{path.name}.{platform.node()}"                 # other machines may share the disk
+    temporary, old = (path.with_name(f"{own}.{os.getpid()}.{ending}") for ending in ("part", "old"))
     try:
+        for left in path.parent.glob(".*"):
+            maker = re.fullmatch(re.escape(own) + r"\.(\d+)\.(part|old)", left.name)
+            if maker and not running(int(maker[1])):
+                shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
@@ -50,6 +57,17 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def running(process: int) -> bool:
+    """Whether a process of this number is alive."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:                                 # another user's
+        return True
+    return True
 
 
 class GrowingArray:

@@ -1,9 +1,8 @@
-"""What a run tells: metrics.jsonl, TensorBoard, a progress bar, and JSON files that are never half written."""
+"""What a run tells: metrics.jsonl, TensorBoard, and JSON files that are never half written."""
 
 import json
 import math
 import os
-import sys
 import time
 import zipfile
 from collections.abc import Mapping
@@ -16,12 +15,10 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.utils import figure_to_image
-from tqdm import tqdm
 
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.errors import MedFuseError
 
-PLAIN_EVERY_S = 10.0        # between progress lines where there is no terminal
 FLUSH_EVERY_S = 20.0
 
 
@@ -154,50 +151,17 @@ def shown(value: Any) -> bool:
 
 
 def drawn(name: str, value: Any) -> Any:
-    """TensorBoard's form of a number, text, figure, or image (h w, h w 1|3; 0..1 or uint8); None for anything else."""
+    """TensorBoard's form of a number, text, figure, or image (h w, h w 1|3; 0..1 or uint8); None for anything else.
+
+    A number that is not finite has no place on a curve; metrics.jsonl keeps it as null.
+    """
     if isinstance(value, str):
         return summary.text(name, value)
     if hasattr(value, "savefig"):
         return summary.image(name, figure_to_image(value), dataformats="CHW")
     array = np.asarray(value)
     if array.ndim == 0 and array.dtype.kind in "biuf":
-        return summary.scalar(name, float(array))
+        return summary.scalar(name, float(array)) if np.isfinite(array) else None
     if array.ndim in (2, 3) and array.dtype.kind in "uf":
         return summary.image(name, array, dataformats="HW" if array.ndim == 2 else "HWC")
     return None
-
-
-class Progress:
-    """Step, rate, time left and loss: a bar in a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self, name: str, first: int, steps: int, writes: bool = True):
-        self.name, self.steps, self.writes, self.told = name, steps, writes, time.monotonic()
-        self.began: tuple[float, int] | None = None      # at the first step that was told: after the compile
-        bar = writes and sys.stderr.isatty()
-        self.bar = tqdm(desc=name, initial=first, total=steps, unit="step", dynamic_ncols=True) if bar else None
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def tell(self, step: int, loss: Any) -> None:
-        """`step` updates are done; the loss is read from the device only when it is shown."""
-        now = time.monotonic()
-        since, first = self.began = self.began or (now, step)
-        if not self.writes or now - self.told < (PLAIN_EVERY_S if self.bar is None else 0.2) and step != self.steps:
-            return
-        self.told = now
-        if self.bar is not None:
-            self.bar.set_postfix(loss=f"{float(loss):.4g}", refresh=False)
-            self.bar.update(step - self.bar.n)
-            return
-        if step == first:
-            return                                  # no rate yet
-        rate = (step - first) / max(now - since, 1e-9)
-        logging.info("%s: step %d of %d, %.3g steps/s, %.0f s left, loss %.4g",
-                     self.name, step, self.steps, rate, (self.steps - step) / max(rate, 1e-9), float(loss))
-
-

@@ -1,7 +1,6 @@
 """The one loop: it trains any stage, from the first update or from where it was left."""
 
 import resource
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,22 +14,23 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.progress import Progress
 from medfuse_jax.stages.stage import Frozen, Params, Stage
 from medfuse_jax.train import sharding, signals
 from medfuse_jax.train.checkpoint import Checkpoints, latest, load_params
 from medfuse_jax.train.identity import identity
-from medfuse_jax.train.log import Journal, Progress, read_json, shown, write_json, write_statistics
+from medfuse_jax.train.log import Journal, read_json, shown, write_json, write_statistics
 from medfuse_jax.train.state import State, averaged, create, evaluate_step, train_step
 
 PATIENCE = 20        # updates skipped in a row before the run is given up
 ASK_EVERY = 5        # steps between two questions to the other processes whether one was told to stop
 
 
-def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command: str = "") -> Params:
+def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path) -> Params:
     """Train a stage to `config.steps` in WORKDIR/STAGE and return its averaged parameters (host arrays).
 
-    Goes on from the newest good checkpoint; a finished stage is read, not trained again. SIGTERM and Ctrl-C save,
-    tell the command to go on with, and raise signals.Interrupted.
+    Goes on from the newest good checkpoint; a finished stage is read, not trained again. SIGTERM and Ctrl-C save and
+    raise signals.Interrupted.
     """
     began, folder = time.monotonic(), Path(folder)
     mesh = sharding.mesh(config.mesh)
@@ -51,10 +51,10 @@ def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command
             write_json(folder / "config.json", config.to_dict())
 
         with Journal(folder, first, sharding.chief()) as journal, \
-                Progress(stage.name, first, config.steps, sharding.chief()) as progress:
+                Progress(stage.name, config.steps, "step", first, sharding.chief()) as progress:
             for done, batch in enumerate(run.batches(), start=first + 1):
                 state, scalars = run.step(state, batch)
-                progress.tell(done, scalars["loss"])
+                progress.tell(done, loss=scalars["loss"])
                 line = {}
                 if due(done, config.log_every, config.steps):
                     line |= run.checked(done, scalars)
@@ -64,10 +64,10 @@ def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path, command
                     line |= {f"valid/{name}": value for name, value in run.judge(averaged(state)).items()}
                 journal.write(done, line)
                 if number := run.told_to_stop(caught, done):
-                    run.leave(number, done, state, command)
+                    run.leave(number, done, state)
             lent = run.conclude(state)
             if number := sharding.agree(caught.number):        # told to stop while concluding: this stage is whole
-                raise signals.Interrupted(number)
+                raise signals.Interrupted(number, tells=sharding.chief())
             return lent
 
 
@@ -123,14 +123,16 @@ class Run:
     def compile(self, state: State, batch: Mapping[str, jax.Array]) -> None:
         """Compile the step ahead, so that its time is told apart."""
         asked = time.monotonic()
+        logging.info("%s: compiling the training step of %s parameters, batch %d, mesh %s on %d %s device(s) ...",
+                     self.stage.name, f"{parameters(state):,}", self.config.batch,
+                     "x".join(map(str, self.mesh.devices.shape)), self.mesh.size, jax.default_backend())
         places = jax.tree.map(lambda leaf: leaf.sharding, state)
         step = jax.jit(train_step(self.stage, self.config), donate_argnums=0,
                        out_shardings=(places, sharding.whole(self.mesh)))
         self.compiled = step.lower(state, self.frozen, batch).compile()
         self.compile_s = time.monotonic() - asked
-        logging.info("%s: step %d to %d, batch %d, %s parameters, mesh %s on %d %s device(s), compiled in %.1f s",
-                     self.stage.name, self.first, self.config.steps, self.config.batch, f"{parameters(state):,}",
-                     "x".join(map(str, self.mesh.devices.shape)), self.mesh.size, jax.default_backend(), self.compile_s)
+        logging.info("%s: compiled in %.1f s, training from step %d to %d", self.stage.name, self.compile_s,
+                     self.first, self.config.steps)
 
     def checked(self, done: int, scalars: Mapping[str, jax.Array]) -> dict[str, float]:
         """The numbers of a step on the host; too many skipped updates in a row end the run."""
@@ -150,6 +152,7 @@ class Run:
         step = self.first + self.count
         if self.judged[0] != step:
             asked = time.monotonic()
+            logging.info("%s: judging step %d on the held-out studies ...", self.stage.name, step)
             values: dict[str, Any] = mean(self.evaluation, params, self.frozen,
                                           (sharding.distribute(batch, self.mesh) for batch in
                                            level(self.data.valid(self.config.batch))))
@@ -182,14 +185,12 @@ class Run:
             return 0
         return sharding.agree(caught.number)
 
-    def leave(self, number: int, done: int, state: State, command: str) -> None:
-        """Save, tell how to go on, and exit."""
+    def leave(self, number: int, done: int, state: State) -> None:
+        """Save and exit."""
         self.save(done, state)
         self.kept.finish()
-        if sharding.chief():
-            sys.stdout.write(f"resume with: {command or shlex.join(sys.orig_argv)}\n")
-            sys.stdout.flush()
-        raise signals.Interrupted(number)
+        logging.info("%s: stopped after step %d of %d, which is saved", self.stage.name, done, self.config.steps)
+        raise signals.Interrupted(number, tells=sharding.chief())
 
     def conclude(self, state: State) -> Params:
         """The last checkpoint, what borrowers need to know, the final figures, and the summary that says: finished."""
@@ -198,6 +199,7 @@ class Run:
         self.save(done, state)
         self.kept.finish()
         if self.stage.conclude is not None:
+            logging.info("%s: measuring what the next stages need to know of it ...", self.stage.name)
             told = self.asked(self.stage.conclude, params)
             if sharding.chief():
                 write_statistics(self.folder, told)

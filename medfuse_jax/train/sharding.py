@@ -2,8 +2,11 @@
 
 import math
 import os
-from collections.abc import Mapping
+import platform
+import time
+from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,9 +18,11 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.train import signals
 
 AXES = ("data", "space")
 LARGE = 2**18        # elements from which a parameter is worth splitting (1 MiB in float32)
+SEEN_S = 60          # within which a network disk shows other machines a new folder
 
 
 def initialise() -> None:
@@ -169,3 +174,34 @@ def wait_for_all(name: str) -> None:
 def chief() -> bool:
     """True in the one process that writes."""
     return jax.process_index() == 0
+
+
+def once(make: Callable[[], object], there: Callable[[], bool], what: Path) -> None:
+    """Have one process make what is not there yet, while the others wait; all must see it then, on one shared disk.
+
+    Where it fails, or is stopped by a signal, all processes stop.
+    """
+    if not agree(int(not there())):
+        return
+    failure, code = None, 0
+    if not chief():
+        logging.info("waiting for process 0, which makes %s ...", what)
+    else:
+        try:
+            make()
+        except (MedFuseError, signals.Interrupted) as error:
+            failure, code = error, getattr(error, "code", 2)
+    code = agree(code)
+    if failure is not None:
+        raise failure
+    if code > 128:
+        raise signals.Interrupted(code - 128, tells=False)
+    if code:
+        raise MedFuseError(f"{what}: process 0 could not make it and says why")
+    for _ in range(SEEN_S):
+        if seen := there():
+            break
+        time.sleep(1)
+    if agree(int(not seen)):
+        raise MedFuseError(f"{what}: made by process 0, {'but not seen by another process' if seen else 'not seen'} "
+                           f"on {platform.node()}: choose a folder on a disk that all machines share")

@@ -4,54 +4,53 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
-from tqdm import tqdm
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import GrowingArray
-from medfuse_jax.data.prepared import Example, is_prepared, splits, writing
+from medfuse_jax.data.prepared import Example, splits, writing
 from medfuse_jax.data.simulate.atlas import atlas
 from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.progress import Progress
 
 PRESENT = [int(contrast in SHOWN) for contrast in labels.CONTRASTS]
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Iterator[list[Visit]]:
-    """The visits of person 0, 1, 2 ... in order, drawn by `jobs` processes, with a progress bar on stderr."""
+    """The visits of person 0, 1, 2 ... in order, drawn by `jobs` processes, with progress on stderr."""
     atlas()                                     # derived once here, so that the workers find it in the cache
     draw = partial(simulate_person, settings.seed, settings=settings)
-    bar = tqdm(total=settings.subjects, desc=f"simulating {settings.spacing:g} mm", unit="person", disable=not progress)
-    with bar:
-        for visits in _drawn(draw, settings.subjects, min(jobs, settings.subjects)):
+    with Progress(f"simulating people at {settings.spacing:g} mm", settings.subjects, "person", shows=progress) as told:
+        for number, visits in enumerate(_drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
             yield visits
-            bar.update()
+            told.tell(number)
 
 
 def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
     if jobs <= 1:
         yield from map(draw, range(subjects))
         return
-    # Spawned workers read these when they load numpy; the parent's own threads are not changed by them.
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(THREADS)
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         waiting = []
         for index in range(subjects):
-            waiting.append(pool.submit(draw, index))
+            with _inherited():
+                waiting.append(pool.submit(draw, index))
             if len(waiting) > jobs:             # few ahead: a bound on memory, and on what Ctrl-C waits for
                 yield waiting.pop(0).result()
         while waiting:
@@ -60,8 +59,29 @@ def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
         raise MedFuseError("a process that draws people was ended, for want of memory? Use fewer --jobs") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _inherited() -> Iterator[None]:
+    """What workers that start in the block inherit: one thread each for numpy, and no ear for Ctrl-C."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(THREADS)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _end_with_parent() -> None:
+    """A worker does not outlive the command that started it, even when that was killed."""
+    def follow() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Path:
@@ -71,14 +91,15 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
     with writing(folder, settings.spacing, "simulated", told(settings)) as writer:
         shape = (*grid.standard(settings.spacing).shape[::-1], len(labels.CONTRASTS))
         writer.arrays["clean"] = clean = GrowingArray(writer.folder / "clean.npy", shape, np.float16)
-        for person, visits in zip(names, people(settings, jobs, progress), strict=True):
-            for number, visit in enumerate(visits):
-                writer.add(Example(_line(person, number, split[person], visit), _channels(visit.images),
-                                   visit.structures.transpose(2, 1, 0), visit.lesions.transpose(2, 1, 0)))
-                # Training never looks at the truth behind the noise, so only those who judge get it.
-                if split[person] != "train" or settings.subjects < 3:
-                    writer.lines[-1]["clean_row"] = clean.length
-                    clean.append(_channels(visit.clean))
+        with closing(people(settings, jobs, progress)) as drawn:
+            for person, visits in zip(names, drawn, strict=True):
+                for number, visit in enumerate(visits):
+                    writer.add(Example(_line(person, number, split[person], visit), _channels(visit.images),
+                                       visit.structures.transpose(2, 1, 0), visit.lesions.transpose(2, 1, 0)))
+                    # Training never looks at the truth behind the noise, so only those who judge get it.
+                    if split[person] != "train" or settings.subjects < 3:
+                        writer.lines[-1]["clean_row"] = clean.length
+                        clean.append(_channels(visit.clean))
     return Path(folder)
 
 
@@ -104,15 +125,11 @@ def _line(person: str, number: int, split: str, visit: Visit) -> dict[str, Any]:
                 counterfactual=visit.counterfactual, age=findings.age, sex=findings.sex, phenotype=findings.phenotype)
 
 
-def cached(settings: CohortSettings, jobs: int | None = None, progress: bool = True) -> Path:
-    """The prepared folder of these settings in the user's cache folder, made when it is not there yet."""
+def home(settings: CohortSettings) -> Path:
+    """Where in the user's cache folder the prepared folder of these settings lies, or will lie."""
     told = json.dumps([asdict(settings), SIMULATOR_VERSION], sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:10]
-    folder = cache_folder() / "cohorts" / f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{digest}"
-    if is_prepared(folder):
-        logging.info("simulated cohort: %s", folder)
-        return folder
-    return prepared(folder, settings, jobs or usable_cores(), progress)
+    return cache_folder() / "cohorts" / f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{digest}"
 
 
 def usable_cores() -> int:

@@ -1,6 +1,7 @@
 """A simulated cohort as a BIDS tree: raw images, and the truth behind them as a derivative."""
 
 import json
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,10 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MedFuseError(f"{out}: exists and is not empty: choose another --out")
-    with whole_folder(out) as root:
+    with whole_folder(out) as root, closing(people(settings, jobs, progress)) as drawn:
         truth = root / "derivatives" / "truth"
         rows = []
-        for index, visits in enumerate(people(settings, jobs, progress)):
+        for index, visits in enumerate(drawn):
             person = f"sub-{index + 1:04d}"
             rows.append(_row(person, visits[0]))
             _write_sessions(root / person, person, visits)
