@@ -30,7 +30,7 @@ def get_config(preset: str = "auto"):
     )
     config.prior = dict(
         effects=16, axes=32,         # of the Gaussian that the network corrects: what facts do; how people differ
-        ridge=30.0,                   # its shrinkage, in studies
+        ridge=100.0,                  # its shrinkage, in studies
     )
     config.condition = dict(
         forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained

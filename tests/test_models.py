@@ -7,7 +7,7 @@ import pytest
 
 from medfuse_jax.models import blocks
 from medfuse_jax.models.alignment import Alignment
-from medfuse_jax.models.autoencoder import Autoencoder
+from medfuse_jax.models.autoencoder import LEAST, Atlas, Autoencoder, spread_over
 from medfuse_jax.models.denoiser import Denoiser, Image
 from medfuse_jax.models.initialise import initialise
 from medfuse_jax.models.text import Text
@@ -21,9 +21,10 @@ TEXT = Text(np.random.default_rng(2).standard_normal((2, 9, 16), np.float32), np
 IMAGE = Image(LATENT[::-1].copy(), np.ones((2, 6, 7, 6, 1), np.float32), ONE, ONE)
 
 NETWORKS = {
-    "autoencoder": (Autoencoder(4, 29, 4, (8, 16), (0, 1), (1, 1)), (VOLUME, np.ones((2, 4), np.float32)), 41_888),
-    "alignment": (Alignment(64, 8, 5, 16, 2, 1, 1, 16), (LATENT, WORDS, MASK, FACTS), 9_554),
-    "denoiser": (Denoiser(4, 16, 1, 2), (LATENT, ONE, TEXT, IMAGE, ONE, ONE), 11_664),
+    "autoencoder": (Autoencoder(4, 29, 4, (8, 16), (0, 1), (1, 1), rank=2),
+                    (VOLUME, np.ones((2, 4), np.float32)), 1_995_396),
+    "alignment": (Alignment(64, 8, 5, 16, 2, 1, 1, 16, rank=2), (LATENT, WORDS, MASK, FACTS), 11_602),
+    "denoiser": (Denoiser(4, 16, 1, 2), (LATENT, ONE, TEXT, IMAGE, ONE, ONE), 11_868),
 }
 
 
@@ -147,9 +148,40 @@ def test_embeddings_have_length_one():
     np.testing.assert_allclose(jnp.linalg.norm(aligned.text, axis=-1), 1, rtol=1e-5)
 
 
-def test_the_autoencoder_starts_as_a_low_pass_filter():
-    """Untrained, four latent features keep the mean of each cube of 4 x 4 x 4 voxels, contrast by contrast."""
+def test_the_autoencoder_is_linear_at_first_with_a_map_for_each_subset_of_contrasts():
     network, (volume, present), _ = NETWORKS["autoencoder"]
-    said = network.apply({"params": initialise(network, 0, volume, present)}, volume, present).volume
-    means = volume.reshape(2, 6, 4, 7, 4, 6, 4, 4).mean((2, 4, 6))
-    np.testing.assert_allclose(said, means.repeat(4, 1).repeat(4, 2).repeat(4, 3), atol=1e-5)
+    params, random = initialise(network, 0, volume, present), np.random.default_rng(5)
+    params["zero_linear_in"] = random.standard_normal(params["zero_linear_in"].shape, np.float32)
+    params["linear_in_bias"] = random.standard_normal(params["linear_in_bias"].shape, np.float32)
+    some = np.array([[1, 0, 1, 0], [0, 0, 0, 1]], np.float32)
+    latent, _ = network.apply({"params": params}, volume, some, method="encode")
+    bands = blocks.haar(blocks.haar(volume * some[:, None, None, None]))
+    for row, subset in enumerate((0b0101, 0b1000)):
+        expected = bands[row] @ params["zero_linear_in"][subset] + params["linear_in_bias"][subset]
+        np.testing.assert_allclose(latent[row], expected, atol=1e-3)
+
+
+def test_label_logits_of_some_planes_are_those_of_all():
+    network, (volume, present), _ = NETWORKS["autoencoder"]
+    params, random = initialise(network, 0, volume, present), np.random.default_rng(6)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * random.standard_normal(leaf.shape, np.float32), params)
+    planes = np.array([0, 5, 11])
+    every, some = (network.apply({"params": params}, LATENT, which, method="decode") for which in (None, planes))
+    slices = (2 * planes[:, None] + np.arange(2)).reshape(-1)
+    np.testing.assert_allclose(some.structures, every.structures[:, slices], atol=1e-4)
+    np.testing.assert_allclose(some.lesion, every.lesion, atol=1e-4)
+
+
+def test_an_atlas_is_interpolated_linearly():
+    ramp = jnp.arange(6.0)[None, :, None, None, None] * jnp.ones((1, 6, 7, 6, 1))
+    np.testing.assert_allclose(spread_over(ramp, jnp.arange(6), (6, 7, 6)), ramp)
+    fine = spread_over(ramp, jnp.array([1, 2, 5, 10]), (12, 14, 12))
+    np.testing.assert_allclose(fine[0, :, 3, 3, 0], [0.25, 0.75, 2.25, 4.75], atol=1e-5)
+
+
+def test_the_atlas_bends_by_the_ratio_of_shares():
+    atlas, latent = Atlas(3, 1), jnp.ones((1, 1, 1, 1, 2))
+    params = {"bias": np.zeros((4, 4, 4, 4)), "mean": np.full((4, 4, 4, 4), 0.1), "axes": np.ones((1, 1, 1, 1, 2)),
+              "centre": np.array([1.0]), "effects": np.full((1, 4, 4, 4, 4), 0.1) * np.array([1.0, 0.0, -5.0, -0.5])}
+    _, bend = atlas.apply({"params": params}, latent)              # a score of 2 - 1
+    np.testing.assert_allclose(bend[0, 0, 0, 0], np.log([2.0, 1.0, LEAST / 0.1, 0.5]), rtol=1e-4)

@@ -102,14 +102,11 @@ def test_judges_give_a_value_for_each_example(built, name):
         assert value.shape == weight.shape == (2,) and np.isfinite(np.where(weight > 0, value, 0)).all()
 
 
-def test_borrowers_see_a_whitened_latent(built, family):
-    """Over the training people each place has mean 0; in the head a place's features are uncorrelated, deviation 1."""
+def test_borrowers_see_a_latent_of_mean_zero_and_variance_one(built):
+    """Over the training people: the mean at each place, the variance over the box."""
     seen = built["ldm"].examples.represented["latent"][built["ldm"].examples.cohort.rows("train")].astype(np.float64)
     np.testing.assert_allclose(seen.mean(axis=0), 0, atol=5e-3)
-    told = house.borrow(family / "autoencoder").statistics["latent_deviation"]
-    head = (told > told.min(axis=(0, 1, 2)) * 1.001).mean(axis=-1) > 0.5      # elsewhere raised to one floor
-    inside = seen[:, head].reshape(-1, seen.shape[-1])
-    np.testing.assert_allclose(inside.T @ inside / len(inside), np.eye(4), atol=5e-3)
+    assert seen.var() == pytest.approx(1.0, abs=1e-2)
 
 
 def said_of(lent, volume, *present):

@@ -62,9 +62,8 @@ class Untrained:
         config, statistics = self.config(name), {}
         if name == "autoencoder":
             features = config.model.features
-            flat, whole = np.zeros((*self.latent()[:3], features), np.float32), np.eye(features, dtype=np.float32)
-            statistics = dict(latent_mean=flat, latent_deviation=flat + 1, whiten=whole, colour=whole,
-                              contrasts=list(labels.CONTRASTS))
+            statistics = dict(latent_mean=np.zeros((*self.latent()[:3], features), np.float32),
+                              latent_deviation=np.ones(1, np.float32), contrasts=list(labels.CONTRASTS))
         return Borrowed(config, self.stage(name).init(config.seed), statistics)
 
     def batch(self, name: str) -> int:

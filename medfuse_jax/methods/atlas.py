@@ -41,7 +41,7 @@ def bent(latents: Float[np.ndarray, "n d"], parts: Float[np.ndarray, "n z y x k"
     return {"mean": mean, "axes": axes.T, "centre": middle @ axes, "effects": effects.reshape(-1, *shape) / weight}
 
 
-def densities(sums: Float[np.ndarray, "k 1+c 1+c"]) -> dict[str, np.ndarray]:
+def densities(sums: Float[np.ndarray, "k q q"]) -> dict[str, np.ndarray]:
     """Log of the Gaussian of the brightnesses of each class, from its sum of (1, v)(1, v)'.
 
     As a dense layer on v and its products v_i v_j, i <= j. A class without voxels has none (zero).

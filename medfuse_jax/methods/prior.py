@@ -15,7 +15,7 @@ from medfuse_jax.methods.diffusion import Prediction, expand, schedule
 from medfuse_jax.methods.linear import principal
 
 Z = "z y x f"
-DOUBT = 0.05            # of a stated fact, as a part of its variance over people
+DOUBT = 0.5             # of a stated fact, as a part of its variance over people
 
 
 class Prior(NamedTuple):

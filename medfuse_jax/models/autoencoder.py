@@ -48,7 +48,7 @@ class Atlas(nn.Module):
     rank: int
 
     @nn.compact
-    def __call__(self, latent: Latent) -> tuple[Float[Array, "1 z y x k"], Float[Array, "b z y x k"]]:
+    def __call__(self, latent: Latent) -> tuple[Float[Array, "1 ... k"], Float[Array, "b ... k"]]:
         zeros, cells = nn.initializers.zeros, latent.shape[1:4]
         box = tuple(4 * side for side in cells)
         # The standard box is 192 x 224 x 192 mm, whatever the grid: cells of 4 mm, and of 8 mm where it bends.
@@ -65,7 +65,7 @@ class Atlas(nn.Module):
         return place[None], bend
 
 
-def spread_over(atlas: Float[Array, "b z y x k"], slices: Int[Array, "s"],
+def spread_over(atlas: Float[Array, "b ... k"], slices: Int[Array, "s"],
                 box: tuple[int, int, int]) -> Float[Array, "b s h w k"]:
     """Some slices of an atlas, interpolated linearly onto a grid of `box` voxels."""
     if atlas.shape[1:4] == tuple(box):
@@ -93,10 +93,10 @@ class Autoencoder(nn.Module):
     contrasts: int
     classes: int
     features: int = 8
-    rank: int = 16
     widths: tuple[int, ...] = (16, 48)
     encoder_blocks: tuple[int, ...] = (0, 2)
     decoder_blocks: tuple[int, ...] = (1, 2)
+    rank: int = 16
     remat: bool = False
     dtype: Any = jnp.float32
 
