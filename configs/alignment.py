@@ -24,10 +24,7 @@ PRESETS = {
 def get_config(preset: str = "auto"):
     config = base("alignment", borrow=("autoencoder",))
     config.model = dict(width=64, heads=4, text_depth=2, image_depth=1, embedding=64, patch=2)
-    config.text = dict(
-        length=96, vocabulary=2048, facts=True,      # facts: findings tokens beside the words
-        ridge=1.0,                                   # shrinkage of the scores that findings are read off the latent by
-    )
+    config.text = dict(length=96, vocabulary=2048, facts=True)     # facts: findings tokens beside the words
     config.loss = dict(kind="infonce")                             # infonce | siglip
     config.optimizer.rate = 2e-3
     return apply(config, preset, PRESETS)

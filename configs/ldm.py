@@ -11,7 +11,7 @@ from medfuse_jax.config import apply, base
 PRESETS = {
     "tiny": dict(steps=4, batch=4, log_every=1, evaluate_every=4, checkpoint_every=2,
                  model=dict(width=32, depth=1, heads=2), sampler=dict(steps=2)),
-    "local": dict(steps=480, batch=12, log_every=20, evaluate_every=480, checkpoint_every=160),
+    "local": dict(steps=320, batch=12, log_every=20, evaluate_every=320, checkpoint_every=160),
     "gpu": dict(steps=40000, batch=64, log_every=100, evaluate_every=5000, checkpoint_every=2500, dtype="bfloat16",
                 model=dict(width=512, depth=12, heads=8), optimizer=dict(rate=3e-4, warmup=1000, ema=0.9995)),
     "pod": dict(steps=100000, batch=256, log_every=100, evaluate_every=10000, checkpoint_every=5000, dtype="bfloat16",
@@ -29,8 +29,8 @@ def get_config(preset: str = "auto"):
         shift=3.0,                    # more levels near the noise, where text and image decide
     )
     config.prior = dict(
-        effects=16, axes=32,         # of the Gaussian that the network corrects: what facts do; how people differ
-        ridge=100.0,                  # its shrinkage, in studies
+        effects=8, axes=32,          # of the Gaussian that the network corrects: what facts do; how people differ
+        ridge=100.0, draws=16,        # its shrinkage, in studies; sentences drawn of each study
     )
     config.condition = dict(
         forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained

@@ -23,7 +23,7 @@ IMAGE = Image(LATENT[::-1].copy(), np.ones((2, 6, 7, 6, 1), np.float32), ONE, ON
 NETWORKS = {
     "autoencoder": (Autoencoder(4, 29, 4, (8, 16), (0, 1), (1, 1), rank=2),
                     (VOLUME, np.ones((2, 4), np.float32)), 1_995_396),
-    "alignment": (Alignment(64, 8, 5, 16, 2, 1, 1, 16, rank=2), (LATENT, WORDS, MASK, FACTS), 11_602),
+    "alignment": (Alignment(64, 8, 5, 16, 2, 1, 1, 16), (LATENT, WORDS, MASK, FACTS), 9_554),
     "denoiser": (Denoiser(4, 16, 1, 2), (LATENT, ONE, TEXT, IMAGE, ONE, ONE), 11_868),
 }
 

@@ -71,7 +71,7 @@ def curve(part, data, space, steps=20, batch=8):
         config.steps = steps
     step = jax.jit(state.train_step(part.stage, config))
     with jax.set_mesh(mesh):
-        now, losses = sharding.place(state.create(part.stage, config), mesh), []
+        now, losses = sharding.place(state.create(part.stage, config, part.examples), mesh), []
         frozen = sharding.place(part.stage.frozen, mesh)
         for seen in islice(part.examples.train(batch), steps):
             now, told = step(now, frozen, sharding.distribute(seen, mesh))

@@ -167,11 +167,13 @@ class Examples:
         words, mask = self.tokenizer.encode(texts, self.length)
         return dict(words=words, words_mask=mask, facts=np.stack([tokens.facts(statement) for statement in statements]))
 
-    def truths(self, rows: np.ndarray) -> np.ndarray:
-        """The measured facts of some studies: n s, nan where one is not known."""
-        unknown = np.full(len(tokens.FACTS), np.nan, np.float32)
-        found = (self.cohort.findings[row] for row in rows)
-        return np.stack([unknown if one is None else tokens.truth(one) for one in found])
+    def facts(self, rows: np.ndarray, draws: int) -> np.ndarray:
+        """What sentences may state of some studies, several draws of each: n, draws, 3 numbers for each of s facts."""
+        said = []
+        for row in rows:
+            randoms = (np.random.default_rng((self.seed, 2**31 + 1, int(row), draw)) for draw in range(draws))
+            said.append([tokens.facts(self.cohort.statement(row, random)) for random in randoms])
+        return np.array(said, np.float32).reshape(len(rows), draws, -1)
 
     def reference(self, rows: np.ndarray, randoms: Sequence[np.random.Generator]) -> dict[str, np.ndarray]:
         """Another visit of the same person (the scan itself when there is none) as a subset of its contrasts shows it.

@@ -18,7 +18,7 @@ from absl import logging
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from medfuse_jax.data.definitions import GRADES, LOAD_ML, ends
-from medfuse_jax.data.findings import ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Findings, Range, Statement
+from medfuse_jax.data.findings import ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Range, Statement
 from medfuse_jax.data.language import LEXICONS, entail, random_statement, write
 from medfuse_jax.errors import MedFuseError
 
@@ -212,19 +212,3 @@ def facts(statement: Statement) -> np.ndarray:
     found = _intervals(statement)
     rows = [(*(_scaled(name, end) for end in found[name]), 1.0) if name in found else (0.0, 0.0, 0.0) for name in FACTS]
     return np.array(rows, np.float32)
-
-
-def truth(findings: Findings) -> np.ndarray:
-    """The numbers of a visit on the scale of `facts`: (s,) float32, nan where it has none or it is not known."""
-    found = {name: getattr(findings, name) for name in ("age", "edss", "disease_duration_years", "lesion_count",
-                                                         "lesion_volume_ml")}
-    found["sex"] = {"M": 1.0, "F": -1.0}.get(findings.sex)
-    if findings.phenotype is not None:
-        found |= {f"phenotype_{name}": float(name == findings.phenotype) for name in PHENOTYPES}
-    if findings.treatment is not None:
-        found["treatment"] = TREATMENTS.index(findings.treatment) / 2
-    for name, load in findings.lesions_by_region.items():
-        found |= {f"count_{name}": load.count, f"volume_{name}": load.volume_ml}
-    found |= {f"atrophy_{name}": float(np.clip(value, SMALLEST_DEVIATION, LARGEST_DEVIATION))
-              for name, value in findings.deviation_percent.items()}
-    return np.array([np.nan if found.get(name) is None else _scaled(name, found[name]) for name in FACTS], np.float32)

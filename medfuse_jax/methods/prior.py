@@ -15,17 +15,12 @@ from medfuse_jax.methods.diffusion import Prediction, expand, schedule
 from medfuse_jax.methods.linear import principal
 
 Z = "z y x f"
-DOUBT = 0.5             # of a stated fact, as a part of its variance over people
 
 
 class Prior(NamedTuple):
-    """Mean: what is stated, completed by what usually goes with it, through slopes and effects. Covariance: along each
-    of `axes` its variance, elsewhere that of the place."""
+    """Mean: facts @ stated @ effects. Covariance: along each of `axes` its variance, elsewhere that of the place."""
 
-    centre: Float[Array, "s"]              # of each fact over people
-    deviation: Float[Array, "s"]
-    correlation: Float[Array, "s s"]
-    slopes: Float[Array, "s r"]            # standardised facts -> r effects
+    stated: Float[Array, "s r"]            # facts, flattened -> r effects
     effects: Float[Array, f"r {Z}"]
     axes: Float[Array, f"k {Z}"]           # orthonormal
     variances: Float[Array, "k"]
@@ -35,54 +30,40 @@ class Prior(NamedTuple):
 def empty(shape: tuple[int, ...], facts: int, effects: int, axes: int) -> Prior:
     """Of variance one everywhere, and deaf."""
     zero = lambda *sides: np.zeros(sides, np.float32)        # noqa: E731
-    return Prior(zero(facts), zero(facts) + 1, np.eye(facts, dtype=np.float32), zero(facts, effects),
-                 zero(effects, *shape), zero(axes, *shape), zero(axes), zero(*shape) + 1)
+    return Prior(zero(facts, effects), zero(effects, *shape), zero(axes, *shape), zero(axes), zero(*shape) + 1)
 
 
-def fitted(latents: Float[np.ndarray, f"n {Z}"], facts: Float[np.ndarray, "n s"], like: Prior, ridge: float) -> Prior:
-    """The prior of latents of mean zero and the true facts of each (nan: not known).
+def fitted(latents: Float[np.ndarray, f"n {Z}"], facts: Float[np.ndarray, "n m s"], like: Prior,
+           ridge: float) -> Prior:
+    """The prior of latents of mean zero, for m draws of what may be stated of each; as many effects and axes as `like`.
 
-    As many effects and axes as `like`. Effects: reduced-rank ridge regression (Izenman 1975); `ridge` counts in
-    studies. Axes: principal components of what is left over.
+    Effects: reduced-rank ridge regression (Izenman 1975); `ridge` counts in studies. Axes: principal components of
+    what is left over.
     """
     shape, count = latents.shape[1:], len(latents)
     x = latents.reshape(count, -1).astype(np.float32)
-    known = np.isfinite(facts)
-    often = np.maximum(known.sum(axis=0), 1)
-    centre = np.where(known, facts, 0.0).sum(axis=0) / often
-    away = np.where(known, facts - centre, 0.0)
-    deviation = np.sqrt((away**2).sum(axis=0) / often)
-    psi = away / np.maximum(deviation, 1e-6) * (deviation > 1e-6)
-    gram = psi.T @ psi
-    root = np.linalg.cholesky(gram + ridge * np.eye(len(gram)))
-    fit = np.linalg.solve(root, psi.T).astype(np.float32) @ x                # its rows' products: of the fitted means
+    psi = facts.astype(np.float64)
+    gram = np.einsum("nms,nmt->st", psi, psi) / psi.shape[1] + ridge * np.eye(psi.shape[-1])
+    slope = np.linalg.solve(gram, psi.mean(axis=1).T).astype(np.float32) @ x                       # s, zyxf
+    # The effects that say most: principal axes of the fitted means.
+    root = np.linalg.cholesky(gram)
+    fit = root.T.astype(np.float32) @ slope
     left, _ = principal(fit @ fit.T, like.effects.shape[0])
-    slopes, effects = np.linalg.solve(root.T, left), left.T @ fit
-    rest = x - (psi @ slopes).astype(np.float32) @ effects
+    stated, effects = np.linalg.solve(root.T, left), left.T @ fit
+    rest = x - (psi.mean(axis=1) @ stated).astype(np.float32) @ effects
     vectors, values = principal(rest @ rest.T, like.axes.shape[0])
     axes = vectors.T @ rest / np.sqrt(np.maximum(values, 1e-12))[:, None]
     left_over = rest - (rest @ axes.T) @ axes
     wide = lambda rows: np.ascontiguousarray(rows.reshape(-1, *shape), np.float32)        # noqa: E731
-    some = [np.asarray(array, np.float32) for array in (centre, np.maximum(deviation, 1e-6), gram / count, slopes)]
-    return Prior(*some, wide(effects), wide(axes), (values / count).astype(np.float32),
+    return Prior(stated.astype(np.float32), wide(effects), wide(axes), (values / count).astype(np.float32),
                  np.mean(left_over**2, axis=0).reshape(shape) + 1e-4)
-
-
-def believed(prior: Prior, facts: Facts) -> Float[Array, "b s"]:
-    """All facts, standardised, given those that are stated: a Gaussian's conditional mean. Intervals: their middle."""
-    there = facts[..., 2]
-    stated = there * (0.5 * (facts[..., 0] + facts[..., 1]) - prior.centre) / prior.deviation
-    pairs = there[:, :, None] * there[:, None, :] * prior.correlation
-    doubt = jnp.eye(len(prior.centre)) * (1.0 - there + DOUBT)[:, None, :]
-    weight = jnp.linalg.solve(pairs + doubt, stated[..., None])[..., 0]
-    return (there * weight) @ prior.correlation
 
 
 def guess(prior: Prior, noisy: Latent, tau: PerExample, facts: Facts, told: PerExample,
           prediction: Prediction) -> Latent:
     """What the Gaussian says the network should say of a noised latent; facts count where `told` is 1."""
     alpha, sigma = (expand(some) for some in schedule(tau, prediction))
-    effect = told[:, None] * (believed(prior, facts) @ prior.slopes)
+    effect = told[:, None] * (facts.reshape(len(facts), -1) @ prior.stated)
     mean = jnp.einsum("b r, r z y x f -> b z y x f", effect, prior.effects)
     away = noisy - alpha * mean
     along = jnp.einsum("b z y x f, k z y x f -> b k", away, prior.axes)

@@ -45,20 +45,6 @@ class ImageTower(nn.Module):
         return Norm(dtype=self.dtype)(x)
 
 
-class Scores(nn.Module):
-    """Few numbers of the whole latent that say most about what is stated of images: given, not learned.
-
-    Their axes are of a reduced-rank regression (`methods.linear`); before it they are zero.
-    """
-
-    rank: int
-
-    @nn.compact
-    def __call__(self, latent: Latent) -> Float[Array, "b r"]:
-        axes = self.param("axes", nn.initializers.zeros, (self.rank, *latent.shape[1:]))
-        return jnp.einsum("b z y x f, r z y x f -> b r", latent, axes)
-
-
 class Alignment(nn.Module):
     """Image and text in a shared embedding space (CLIP, Radford 2021; SigLIP, Zhai 2023)."""
 
@@ -71,7 +57,6 @@ class Alignment(nn.Module):
     image_depth: int = 2
     embedding: int = 64
     patch: int = 2
-    rank: int = 16
     remat: bool = False
     dtype: Any = jnp.float32
 
@@ -81,8 +66,6 @@ class Alignment(nn.Module):
         self.image = ImageTower(self.width, self.image_depth, self.heads, self.patch, self.remat, self.dtype)
         self.text_out = nn.Dense(self.embedding, use_bias=False)
         self.image_out = nn.Dense(self.embedding, use_bias=False)
-        self.zero_scores = Scores(self.rank)
-        self.score_out = nn.Dense(self.embedding, use_bias=False)
         self.log_scale = self.param("log_scale_bias", nn.initializers.zeros, ())
         self.offset = self.param("offset_bias", nn.initializers.zeros, ())
 
@@ -93,8 +76,7 @@ class Alignment(nn.Module):
     def __call__(self, latent: Latent, words: Words, mask: WordMask, facts: Facts) -> Aligned:
         said, seen = self.text(words, mask, facts), self.image(latent)
         text = unit(self.text_out(said.pooled.astype(jnp.float32)))
-        image = self.image_out(jnp.mean(seen.astype(jnp.float32), axis=1))
-        image = unit(image + self.score_out(self.zero_scores(latent)))
+        image = unit(self.image_out(jnp.mean(seen.astype(jnp.float32), axis=1)))
         # Parameters start at zero; the constants are the papers' starting points (1 / 0.07; SigLIP: -10).
         return Aligned(image, text, jnp.exp(jnp.clip(self.log_scale + 2.66, 0.0, 4.6)), self.offset - 10.0, said, seen)
 

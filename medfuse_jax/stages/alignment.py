@@ -10,7 +10,7 @@ import numpy as np
 from medfuse_jax.axes import Facts, WordMask, Words
 from medfuse_jax.data import tokens
 from medfuse_jax.errors import MedFuseError
-from medfuse_jax.methods import linear, losses
+from medfuse_jax.methods import losses
 from medfuse_jax.metrics import retrieval
 from medfuse_jax.models.alignment import Aligned, Alignment
 from medfuse_jax.models.initialise import initialise
@@ -40,18 +40,6 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return initialise(model, seed, np.zeros((1, *shape, base.config.model.features), np.float32),
                           np.zeros((1, length), np.int32), np.ones((1, length), bool),
                           np.zeros((1, len(tokens.FACTS), 3), np.float32))
-
-    def start(params: Params, data: Any) -> Params:
-        """The scores of the training latents that say most about the findings, each of variance one."""
-        rows, text = data.cohort.rows("train"), config.text
-        true = data.truths(rows)
-        known = np.isfinite(true)
-        away = np.where(known, true - np.sum(true, axis=0, where=known) / np.maximum(known.sum(axis=0), 1), 0.0)
-        latents = data.represented["latent"][rows].astype(np.float32)
-        flat = latents.reshape(len(rows), -1)
-        axes, _ = linear.reduced(flat, away / np.maximum(away.std(axis=0), 1e-6), model.rank, text.ridge)
-        axes /= np.maximum(np.std(flat @ axes, axis=0), 1e-6)
-        return params | {"zero_scores": {"axes": np.ascontiguousarray(axes.T).reshape(-1, *latents.shape[1:])}}
 
     def align(params: Params, batch: Batch) -> Aligned:
         return model.apply({"params": params}, batch["latent"], batch["words"], batch["words_mask"], batch["facts"])
@@ -95,7 +83,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             values[f"chance_r@{k}"] = retrieval.chance_at(identities, k)
         return values
 
-    return Stage("alignment", init, loss, evaluate, start=start, given=("zero_scores",), probes={"retrieval": retrieve},
+    return Stage("alignment", init, loss, evaluate, probes={"retrieval": retrieve},
                  frozen={"autoencoder": autoencoder.lent(base)}, represent=autoencoder.represent(base))
 
 

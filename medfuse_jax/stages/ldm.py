@@ -61,13 +61,13 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         text = Text(np.zeros((1, 2, width), np.float32), np.ones((1, 2), bool), np.zeros((1, width), np.float32),
                     np.zeros((1, len(tokens.FACTS), 3), np.float32))
         weights = initialise(model, seed, latent, one, text, Image(latent, latent[..., :1], one, one), one, one)
-        deaf = prior.empty((*shape, features), len(tokens.FACTS), config.prior.effects, config.prior.axes)
+        deaf = prior.empty((*shape, features), 3 * len(tokens.FACTS), config.prior.effects, config.prior.axes)
         return {"network": weights, "prior": deaf._asdict()}
 
     def start(params: Params, data: Any) -> Params:
         rows = data.cohort.rows("train")
-        known = prior.fitted(data.represented["latent"][rows], data.truths(rows), prior.Prior(**params["prior"]),
-                             config.prior.ridge)
+        said = data.facts(rows, config.prior.draws)
+        known = prior.fitted(data.represented["latent"][rows], said, prior.Prior(**params["prior"]), config.prior.ridge)
         return params | {"prior": known._asdict()}
 
     def text_of(frozen: Frozen, batch: Batch) -> Text:

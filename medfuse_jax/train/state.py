@@ -54,7 +54,7 @@ def create(stage: Stage, config: ConfigDict, data: Any = None) -> State:
     """The state before the first update, as host arrays; fitted to the data where they are given."""
     params = jax.tree.map(np.asarray, stage.init(config.seed))
     if data is not None and stage.start is not None:
-        params = stage.start(params, data)
+        params = stage.start(params, data.whole())
     given = {name: params[name] for name in stage.given}
     params = {name: params[name] for name in params if name not in given}
     # Every moment and counter of the chain begins at zero: its shape is all there is to know.
