@@ -68,25 +68,6 @@ def velocity(said: Latent, x: Latent, tau: PerExample, prediction: Prediction) -
     return 0.5 * math.pi * (alpha * said - sigma * data)
 
 
-def skip(tau: PerExample, prediction: Prediction) -> PerExample:
-    """The factor of x in the best linear guess of the target for data of variance one (Karras 2022's skip).
-
-    The network adds what is not linear: it need not carry the noise through its width.
-    """
-    alpha, sigma = schedule(tau, prediction)
-    if prediction == "flow":
-        return (sigma - alpha) / (alpha**2 + sigma**2)
-    return sigma if prediction == "eps" else jnp.zeros_like(tau)
-
-
-def cleaned(flow: Latent, x: Latent, tau: PerExample, prediction: Prediction) -> Latent:
-    """The data that a velocity at x points to."""
-    if prediction == "flow":
-        return x - expand(tau) * flow
-    alpha, sigma = schedule(expand(tau), prediction)
-    return alpha * x - sigma * flow / (0.5 * math.pi)
-
-
 def expand(tau: PerExample) -> Float[Array, "b 1 1 1 1"]:
     """A number per example against a latent."""
     return tau[:, None, None, None, None]

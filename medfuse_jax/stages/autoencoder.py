@@ -87,17 +87,19 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             values[f"dice_{name}"] = dice(jnp.isin(batch["structures"], classes), jnp.isin(named, classes)), known
         return values
 
+    rebuild = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present).volume)
+
     def reconstruction(params: Params, frozen: Frozen, data: Any) -> Values:
-        """SSIM of the first held-out batch, and its slices beside the reconstruction."""
-        batch = next(iter(data.valid(config.batch)))
-        said = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present).volume)(
-            params, batch["volume"], batch["present"])
-        said, real = np.asarray(said), batch["weight"] > 0
-        scores = [image.ssim(batch["clean"][i, ..., c], said[i, ..., c], mask=batch["clean"][i, ..., c] > 0,
-                             data_range=float(batch["clean"][i, ..., c].max()))
-                  for i in np.flatnonzero(real) for c in np.flatnonzero(batch["present"][i])]
-        middle = batch["volume"].shape[1] // 2
-        picture = np.concatenate([batch["volume"][0, middle, ::-1, :, 0], said[0, middle, ::-1, :, 0]], axis=1)
+        """SSIM against the noise-free truth over the held-out studies, and slices of the first beside what is made."""
+        scores, picture = [], None
+        for batch in data.valid(config.batch):
+            said, clean = np.asarray(rebuild(params, batch["volume"], batch["present"])), batch["clean"]
+            scores += [image.ssim(clean[i, ..., c], said[i, ..., c], mask=clean[i, ..., c] > 0,
+                                  data_range=float(clean[i, ..., c].max()))
+                       for i in np.flatnonzero(batch["weight"] > 0) for c in np.flatnonzero(batch["present"][i])]
+            if picture is None:
+                middle = said.shape[1] // 2
+                picture = np.concatenate([one[0, middle, ::-1, :, 0] for one in (batch["volume"], said)], axis=1)
         return {"ssim": float(np.mean(scores)), "slice": np.clip(np.repeat(picture[..., None] / 2.0, 3, axis=-1), 0, 1)}
 
     def conclude(params: Params, frozen: Frozen, data: Any) -> Values:

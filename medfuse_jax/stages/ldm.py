@@ -25,6 +25,7 @@ CONTRASTED = (
     ("lesion_volume_ml", "heavy lesion load", "no lesions"),
     ("thalamus_ml", "severe thalamic atrophy", "no thalamic atrophy"),
 )
+MEMORY = 2**29             # numbers of latents that the prior is fitted to at once
 ASKED = {"tiny": 2}        # samples for each of these prompts; elsewhere:
 SAMPLES = 16
 
@@ -65,9 +66,11 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return {"network": weights, "prior": deaf._asdict()}
 
     def start(params: Params, data: Any) -> Params:
-        rows = data.cohort.rows("train")
+        """The prior of the training latents; of a part of them, evenly taken, where all would not fit in memory."""
+        rows, latent = data.cohort.rows("train"), data.represented["latent"]
+        rows = rows[::-(-len(rows) * latent[0].size // MEMORY)]
         said = data.facts(rows, config.prior.draws)
-        known = prior.fitted(data.represented["latent"][rows], said, prior.Prior(**params["prior"]), config.prior.ridge)
+        known = prior.fitted(latent[rows], said, prior.Prior(**params["prior"]), config.prior.ridge)
         return params | {"prior": known._asdict()}
 
     def text_of(frozen: Frozen, batch: Batch) -> Text:
