@@ -10,7 +10,7 @@ from medfuse_jax.config import apply, base
 PRESETS = {
     "tiny": dict(steps=4, batch=2, log_every=1, evaluate_every=4, checkpoint_every=2,
                  model=dict(widths=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), features=4)),
-    "local": dict(steps=800, batch=1, log_every=40, evaluate_every=800, checkpoint_every=400,
+    "local": dict(steps=640, batch=1, log_every=40, evaluate_every=640, checkpoint_every=320,
                   model=dict(features=96), optimizer=dict(rate=2e-3, warmup=20)),
     "gpu": dict(steps=12000, batch=8, log_every=50, evaluate_every=2000, checkpoint_every=1000, dtype="bfloat16",
                 model=dict(widths=(64, 192), encoder_blocks=(1, 4), decoder_blocks=(2, 4)), loss=dict(planes=16),

@@ -59,7 +59,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             absolute=losses.mean(jnp.abs(said.volume - volume), weight),
             squared=losses.mean(jnp.square(said.volume - volume), weight),
             gradient=losses.gradient(said.volume, volume, weight),
-            structures=batch["structures_known"] * losses.cross_entropy(said.structures + jnp.log(balance),
+            structures=batch["structures_known"] * losses.cross_entropy(said.structures + 0.5 * jnp.log(balance),
                                                                         named, balance[named]),
             lesions=batch["lesions_known"] * losses.lesion(said.lesion, lesion, 0.05 + brain, weights.lesion),
             divergence=losses.divergence(average, log_variance),
@@ -121,8 +121,8 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
 def rarity() -> np.ndarray:
     """Weight of each class in the structures' loss: inverse root of its usual volume, mean 1 over a head's voxels.
 
-    Its logarithm is added to the logits in the loss, so that the logits themselves stay probabilities (Menon 2021) and
-    small structures are learned early without being drawn too large.
+    Half its logarithm is added to the logits in the loss (Menon 2021): with all of it they are probabilities, and where
+    a border is not sure the larger class takes it all; with none small structures are drawn too large.
     """
     usual = {"background": 7200.0, "csf": 300.0, "cerebral_cortex": 226.0, "cerebral_white_matter": 218.0,
              "cerebellum_cortex": 48.0, "cerebellum_white_matter": 15.0, "brainstem": 22.0, "lateral_ventricle": 15.0,

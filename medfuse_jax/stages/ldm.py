@@ -220,6 +220,8 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
             predictions = dict(zip(subsets, flows, strict=True))
             return guidance.fuse(predictions, terms), contribution.decided(predictions, terms) if keep else None
 
+        # Less than the noise that was trained on: nearer to the mean, and less of it is taken for lesions.
+        noise = config.sampler.temperature * noise
         return sampler.integrate(field, noise, sampler.times(steps, config.process.shift), name)
 
     return draw
