@@ -30,15 +30,17 @@ LEAST: dict[str, float] = {
     "steps": 1, "batch": 1, "seed": 0, "log_every": 0, "evaluate_every": 0, "checkpoint_every": 0, "mesh.space": 1,
     "data.subjects": 1, "data.visits": 1, "data.seed": 0, "data.jobs": 0,
     "optimizer.rate": 0, "optimizer.warmup": 0, "optimizer.weight_decay": 0, "optimizer.clip": 0, "optimizer.ema": 0,
-    "optimizer.accumulate": 1, "sampler.steps": 1, "sampler.text_weight": 0, "sampler.temperature": 0, "sampler.image_weight": 0,
-    "process.shift": 0.01, "condition.forget_text": 0, "condition.forget_image": 0, "condition.masked": 0,
+    "optimizer.accumulate": 1, "sampler.steps": 1, "sampler.text_weight": 0, "sampler.image_weight": 0,
+    "sampler.temperature": 0, "process.shift": 0.01,
+    "condition.forget_text": 0, "condition.forget_image": 0, "condition.masked": 0,
     "loss.forget_contrast": 0, "loss.gradient": 0, "loss.lesion": 0, "loss.structures": 0, "loss.lesions": 0,
     "loss.divergence": 0, "loss.planes": 0,
 }
 MOST: dict[str, float] = {
     "seed": 2**31 - 1, "data.seed": 2**31 - 1, "optimizer.rate": 1, "optimizer.weight_decay": 1,
-    "optimizer.ema": 0.99999, "sampler.steps": 1000, "sampler.text_weight": 100, "sampler.temperature": 2, "sampler.image_weight": 100,
-    "process.shift": 100, "condition.forget_text": 1, "condition.forget_image": 1, "condition.masked": 1,
+    "optimizer.ema": 0.99999, "sampler.steps": 1000, "sampler.text_weight": 100, "sampler.image_weight": 100,
+    "sampler.temperature": 2, "process.shift": 100,
+    "condition.forget_text": 1, "condition.forget_image": 1, "condition.masked": 1,
     "loss.forget_contrast": 1, "loss.gradient": 1e4, "loss.lesion": 1e4, "loss.structures": 1e4, "loss.lesions": 1e4,
     "loss.divergence": 1e4,
 }

@@ -60,7 +60,8 @@ def principal(gram: Float[np.ndarray, "n n"], count: int) -> tuple[np.ndarray, n
     """
     values, vectors = np.linalg.eigh(gram.astype(np.float64))
     chosen = slice(None, -count - 1, -1) if count else slice(0, 0)
-    values, vectors = np.maximum(values[chosen], 0.0), vectors[:, chosen]
+    real = values[chosen] > 1e-6 * max(values[-1], 1e-12)        # what is left is rounding
+    values, vectors = values[chosen] * real, vectors[:, chosen] * real
     lack = count - len(values)
     return (np.pad(vectors, ((0, 0), (0, lack))).astype(np.float32), np.pad(values, (0, lack)).astype(np.float32))
 
