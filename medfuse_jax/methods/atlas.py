@@ -5,7 +5,6 @@ from jaxtyping import Float, Int
 
 from medfuse_jax.methods.linear import reduced
 
-LEAST = 3e-3            # share of a class at a place below which an atlas does not tell
 SMEAR = 5e-3            # least variance of the brightness of a class, in squared medians of the brain
 
 
