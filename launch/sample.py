@@ -25,6 +25,7 @@ from absl import flags, logging
 from tqdm import tqdm
 
 from medfuse_jax.errors import MedFuseError
+from medfuse_jax.train import signals
 
 WORKDIR = command.workdir()
 PROMPT = flags.DEFINE_string("prompt", None, "the sentence, in English or French", required=True)
@@ -68,7 +69,7 @@ def main() -> None:
 
 
 def draw(model: Any, request: Any, out: Path) -> None:
-    """Write each sample as soon as it is drawn, and say how it obeys; what is done stays when Ctrl-C comes."""
+    """Write each sample as soon as it is drawn, and say how it obeys; what is done stays when it is stopped."""
     done, samples = 0, model.stream(request)
     with tqdm(total=request.number, desc="samples", unit="sample") as bar:
         try:
@@ -77,7 +78,7 @@ def draw(model: Any, request: Any, out: Path) -> None:
                 done += 1
                 bar.write(f"{place(out, number)}: {sample.verdict}", file=sys.stderr)
                 bar.update()
-        except KeyboardInterrupt:
+        except signals.Interrupted:
             bar.close()
             rest = (f"--first={request.first + done}", f"--number={request.number - done}")
             again = shlex.join(["python", *sys.argv, *rest])

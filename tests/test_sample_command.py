@@ -5,6 +5,7 @@ import io
 import json
 import shlex
 import shutil
+import signal
 import sys
 
 import pytest
@@ -128,7 +129,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(sample, family, tmp_pat
     def interrupted(self, request):
         for number, made in enumerate(stream(self, request)):
             if number == 1:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
             yield made
     asked = (f"--prompt={PROMPT}", f"--workdir={family}", "--number=3", "--seed=3", "--out=out")
     with monkeypatch.context() as pressed:
