@@ -88,7 +88,7 @@ def test_micro_batches_see_the_same_gradient():
         return error.mean(), {"error": error}
 
     quiet = replace(stage, loss=loss)
-    one, four = (gradient(quiet, parts)(params, stage.frozen, batch, key) for parts in (1, 4))
+    one, four = (gradient(quiet, parts)(params, {}, stage.frozen, batch, key) for parts in (1, 4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, four)
 
 

@@ -161,7 +161,7 @@ def denoise(of: Untrained, part: Part) -> Case:
     def guess(params: Any, *known: Any) -> Any:
         return model.apply({"params": params}, *known)
 
-    return Case(guess, (base.params, noisy, 0.5 * one, text, image, one, one), of.latent(), b)
+    return Case(guess, (base.params["network"], noisy, 0.5 * one, text, image, one, one), of.latent(), b)
 
 
 def sample(of: Untrained, part: Part) -> Case:
