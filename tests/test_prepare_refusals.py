@@ -141,4 +141,4 @@ def test_a_stopped_preparation_leaves_nothing(root, tmp_path):
             assert ran.poll() is None
         ran.send_signal(number)
         said = ran.communicate(timeout=60)[1]
-        assert ran.returncode == 130 and "Traceback" not in said and not list((tmp_path / "new").iterdir())
+        assert ran.returncode == 128 + number and "Traceback" not in said and not list((tmp_path / "new").iterdir())
