@@ -7,7 +7,6 @@ Studies that cannot be used are listed in OUT/rejected.tsv with the reason. Rese
 """
 
 import shlex
-import signal
 import sys
 
 try:
@@ -35,7 +34,6 @@ def main() -> None:
 
     from medfuse_jax.data.prepare import PRESETS, prepare
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)        # leaves no half folder behind, as Ctrl-C
     out = prepare(SOURCE.value, OUT.value, SPACING.value, JOBS.value, SEED.value, REGISTER.value)
     logging.info("next: python launch/train.py --config=configs/autoencoder.py:%s %s %s", PRESETS[SPACING.value],
                  shlex.quote(f"--workdir=runs-{out.resolve().name}"), shlex.quote(f"--config.data.source={out}"))
