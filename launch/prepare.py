@@ -6,7 +6,6 @@
 Studies that cannot be used are listed in OUT/rejected.tsv with the reason. Research only, not for clinical use.
 """
 
-import shlex
 import sys
 
 try:
@@ -35,8 +34,9 @@ def main() -> None:
     from medfuse_jax.data.prepare import PRESETS, prepare
 
     out = prepare(SOURCE.value, OUT.value, SPACING.value, JOBS.value, SEED.value, REGISTER.value)
-    logging.info("next: python launch/train.py --config=configs/autoencoder.py:%s %s %s", PRESETS[SPACING.value],
-                 shlex.quote(f"--workdir=runs-{out.resolve().name}"), shlex.quote(f"--config.data.source={out}"))
+    config = f"{command.config_file('autoencoder.py')}:{PRESETS[SPACING.value]}"
+    logging.info("next: %s", command.following("train.py", f"--config={config}", f"--workdir=runs-{out.resolve().name}",
+                                               f"--config.data.source={out}"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def draw(model: Any, request: Any, out: Path) -> None:
         except signals.Interrupted:
             bar.close()
             rest = (f"--first={request.first + done}", f"--number={request.number - done}")
-            again = shlex.join(["python", *sys.argv, *rest])
+            again = command.following("sample.py", *sys.argv[1:], *rest)
             sys.stderr.write(f"{done} of {request.number} samples are whole in {out}; go on with: {again}\n")
             raise
 

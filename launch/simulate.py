@@ -5,7 +5,6 @@
 Equal flags make equal files, whatever the number of jobs. Research only, not for clinical use.
 """
 
-import shlex
 import sys
 
 try:
@@ -37,8 +36,9 @@ def main() -> None:
     settings = CohortSettings(subjects=SUBJECTS.value, visits=VISITS.value, spacing=float(SPACING.value),
                               seed=SEED.value, counterfactual=False, refine=1)
     out = bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
-    logging.info("next: python launch/prepare.py %s --out=prepared --spacing=%g", shlex.quote(f"--source={out}"),
-                 max(settings.spacing, 1.0))          # the finest grid that trains
+    spacing = max(settings.spacing, 1.0)             # the finest grid that trains
+    logging.info("next: %s", command.following("prepare.py", f"--source={out}", "--out=prepared",
+                                               f"--spacing={spacing:g}"))
 
 
 if __name__ == "__main__":

@@ -54,14 +54,13 @@ def show(workdir: Path, folder: Path) -> None:
     from absl import logging
 
     from medfuse_jax import MedFuse
+    from medfuse_jax.captions import Captions
     logging.info("drawing a volume for each of %d sentences ...", len(wanted))
     model = MedFuse.load(workdir)
     for name, place in wanted.items():
         sample = model.sample(PROMPTS[name], seed=0)
         sample.save(place)
-        logging.info("%s: %d lesions, %.1f ml, thalamus %+.0f %% of expected: %s", name, sample.findings.lesion_count,
-                     sample.findings.lesion_volume_ml, sample.findings.deviation_percent.get("thalamus", float("nan")),
-                     place / "preview.png")
+        logging.info("%s: %s: %s", name, "; ".join(Captions().summary(sample.findings)), place / "preview.png")
 
 
 def newer(made: Path, than: Path) -> bool:
@@ -70,18 +69,20 @@ def newer(made: Path, than: Path) -> bool:
 
 
 def following(config: Any, workdir: Path) -> str:
-    """The exact commands that come next."""
-    stage, source = config.stage, config.data.source
-    look = f"  look at the curves      tensorboard --logdir={workdir}\n"
-    own = f"  use your own BIDS data  python launch/train.py --config=configs/autoencoder.py --workdir={workdir}-own " \
-          "--config.data.source=PATH\n"
-    if stage == "ldm":
-        return ("  sample another prompt   python launch/sample.py --workdir=" + str(workdir)
-                + ' --prompt="FLAIR, woman of 42, RRMS, nine periventricular lesions, 6 ml" --out=out\n' + look + own)
-    same = "" if source == "simulated" else " " + shlex.quote(f"--config.data.source={source}")
-    onward = (f"  train the next stage    python launch/train.py --config=configs/ldm.py:{config.preset} "
-              f"--workdir={workdir}{same}\n")
-    return onward + look + own
+    """The exact commands that come next, for a shell in this folder."""
+    own = command.following("train.py", f"--config={command.config_file('autoencoder.py')}", f"--workdir={workdir}-own",
+                            "--config.data.source=PATH")
+    curves = shlex.join([sys.orig_argv[0], "-m", "tensorboard.main", f"--logdir={workdir}"])
+    if config.stage == "ldm":
+        prompt = "FLAIR, woman of 42, RRMS, heavy lesion load"
+        first = {"sample another prompt": command.following(
+            "sample.py", f"--workdir={workdir}", f"--prompt={prompt}", "--text_weight=3", "--out=out")}
+    else:
+        same = () if config.data.source == "simulated" else (f"--config.data.source={config.data.source}",)
+        first = {"train the next stage": command.following(
+            "train.py", f"--config={command.config_file('ldm.py')}:{config.preset}", f"--workdir={workdir}", *same)}
+    lines = first | {"look at the curves": curves, "use your own BIDS data": own}
+    return "".join(f"  {what:<24}{line}\n" for what, line in lines.items())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ FRENCH = {
     "made": "produit sur une grille de {} mm", "notice": "SYNTHÉTIQUE - recherche uniquement",
     obedience.NO_EARLIER: "il faut les étiquettes d'un examen antérieur",
     obedience.NO_STRUCTURES: "les étiquettes ne contiennent aucune structure",
+    obedience.NO_LESIONS: "les étiquettes ne contiennent aucune lésion",
     obedience.FINER: "plus fin que la grille : moins d'un voxel",
 }
 WORDS = {"en": ENGLISH, "fr": FRENCH}
@@ -145,7 +146,9 @@ class Captions:
         """What was measured, in lines for under a picture."""
         places = ", ".join(f"{findings.lesions_by_region[region].count} {self[region]}" for region in REGIONS
                            if findings.lesions_by_region.get(region) and findings.lesions_by_region[region].count)
-        lesions = f"{self.lesions(findings.lesion_count)}, {self.ml(findings.lesion_volume_ml)}"
+        lesions = self.words.get(obedience.NO_LESIONS, obedience.NO_LESIONS)
+        if findings.lesion_count is not None:
+            lesions = f"{self.lesions(findings.lesion_count)}, {self.ml(findings.lesion_volume_ml)}"
         lines = [f"{self['all']}{self.colon} {lesions}" + (f" ({places})" if places else "")]
         if findings.deviation_percent:
             person = self[f"healthy {findings.sex}"]

@@ -81,6 +81,16 @@ def run(main: Callable[[], int | None], again: str = "") -> None:
     sys.exit(code)
 
 
+def following(script: str, *words: object) -> str:
+    """A command line to type next: a script beside the running one, with the same Python (`python` may be another)."""
+    return shlex.join([sys.orig_argv[0], str(Path(sys.argv[0]).with_name(script)), *map(str, words)])
+
+
+def config_file(name: str) -> Path:
+    """The config `name` of the checkout that the running script lies in, as one would type it here."""
+    return Path(sys.argv[0]).parent.parent / "configs" / name
+
+
 def _refuse(line: str) -> int:
     sys.stderr.write(f"error: {line}\n")
     return 2

@@ -22,7 +22,7 @@ from medfuse_jax.methods import guidance
 from medfuse_jax.metrics import biomarkers, obedience
 from medfuse_jax.models.denoiser import Image
 from medfuse_jax.request import Request, Scans, by_contrast
-from medfuse_jax.stages import alignment, ldm
+from medfuse_jax.stages import alignment, autoencoder, ldm
 from medfuse_jax.stages.stage import Borrowed
 from medfuse_jax.synthetic import NOTICE, Sample, rounded, told
 from medfuse_jax.train.identity import twelve
@@ -47,11 +47,11 @@ class Reference(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A decoded latent on the grid on which it is saved, x y z."""
+    """A decoded latent on the grid on which it is saved, x y z; labels that the model never learned are None."""
 
     volumes: dict[str, np.ndarray]         # contrast -> float32
-    structures: np.ndarray                 # classes, uint8
-    lesions: np.ndarray                    # bool
+    structures: np.ndarray | None          # classes, uint8
+    lesions: np.ndarray | None             # bool
 
 
 class MedFuse:
@@ -137,7 +137,7 @@ class MedFuse:
 
     @cached_property
     def _lent(self) -> Any:
-        return ldm.autoencoder.lent(self.stage("autoencoder"))
+        return autoencoder.lent(self.stage("autoencoder"))
 
     @cached_property
     def _read(self) -> Any:
@@ -154,7 +154,7 @@ class MedFuse:
 
     @cached_property
     def _encode(self) -> Any:
-        return jax.jit(ldm.autoencoder.represent(self.stage("autoencoder")))
+        return jax.jit(autoencoder.represent(self.stage("autoencoder")))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -207,22 +207,25 @@ class MedFuse:
 
         Labels are moved as they are, to the nearest voxel: a blend would shrink what is small.
         """
-        structures = np.asarray(jnp.argmax(decoded.structures[place], axis=-1)).astype(np.uint8)
-        lesions = np.asarray(ldm.lesions_of(decoded)[place])
-        volume = np.where(structures[..., None] > 0, np.maximum(np.asarray(decoded.volume[place]), 0.0), 0.0)
+        one = jax.tree.map(lambda array: array[place:place + 1], decoded)
+        said = autoencoder.labelled(one, self.stage("autoencoder").statistics)
+        head, structures, lesions = (None if some is None else some[0] for some in said)
+        volume = np.where(head[..., None], np.maximum(np.asarray(one.volume[0]), 0.0), 0.0)
         volumes = {name: volume[..., labels.CONTRASTS.index(name)].astype(np.float32) for name in wanted}
         if reference is None:
             return Shown(*jax.tree.map(lambda array: np.ascontiguousarray(array.T), (volumes, structures, lesions)))
         first, placed = reference.first, reference.placed
         own = {name: (placed.back(volume, first) * placed.medians.get(name, 1.0)).astype(np.float32)
                for name, volume in volumes.items()}
-        return Shown(own, placed.back(structures, first, order=0), placed.back(lesions, first, order=0))
+        return Shown(own, *(None if some is None else placed.back(some, first, order=0)
+                            for some in (structures, lesions)))
 
     def study(self, shown: Shown, reading: Reading, record: dict[str, Any], reference: Reference | None) -> Sample:
         """What is saved, measured as it is saved and judged against the sentence."""
         affine = grid.standard(self.stage("ldm").config.data.spacing).affine if reference is None \
             else reference.first.affine
-        spacing, stated = grid.Grid(shown.structures.shape, affine).spacing, reading.statement
+        shape, stated = next(iter(shown.volumes.values())).shape, reading.statement
+        spacing = grid.Grid(shape, affine).spacing
         findings = biomarkers.measure(shown.structures, shown.lesions, spacing, age=middle(stated.age), sex=stated.sex,
                                       contrasts=tuple(shown.volumes), source="medfuse_jax sample")
         verdicts = obedience.judge(stated, findings, tuple(shown.volumes))
@@ -232,10 +235,13 @@ class MedFuse:
                       "MNI152" if reference is None else "scanner", tuple(verdicts))
 
     def unmakeable(self, reading: Reading) -> list[str]:
-        """A line for each contrast that is asked for and that this model was not trained on."""
-        known = self.stage("autoencoder").statistics["contrasts"]
-        return [f"this model was not trained on {name}: it makes {', '.join(known)}"
-                for name in reading.statement.contrasts if name not in known]
+        """A line for each contrast that is asked for, and each kind of label, that this model was not trained on."""
+        statistics = self.stage("autoencoder").statistics
+        known, learned = statistics["contrasts"], statistics["labels"]
+        lines = [f"this model was not trained on {name}: it makes {', '.join(known)}"
+                 for name in reading.statement.contrasts if name not in known]
+        return lines + [f"this model's training data had no {kind}: its samples have none, and none are measured"
+                        for kind in autoencoder.LABELS if kind not in learned]
 
     def record(self, request: Request, weights: guidance.Weights, steps: int, number: int,
                reference: Reference | None) -> dict[str, Any]:
@@ -275,8 +281,9 @@ def outside(unchanged: Shown, made: Shown, reference: Reference) -> Shown:
     before = unchanged.volumes | {name: scan.array if scan is first else resample(scan.array, scan.affine, first.grid)
                                   for name, scan in reference.scans.items()}
     volumes = {name: np.where(inside, volume, before[name]).astype(np.float32) for name, volume in made.volumes.items()}
-    return Shown(volumes, np.where(inside, made.structures, unchanged.structures),
-                 np.where(inside, made.lesions, unchanged.lesions))
+    return Shown(volumes, *(None if mine is None else np.where(inside, mine, its)
+                            for mine, its in ((made.structures, unchanged.structures),
+                                              (made.lesions, unchanged.lesions))))
 
 
 def summed(kept: Mapping[str, jax.Array], place: int) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Progress:
             self.say(done, f"in {duration(now - self.opened)}", shown)
         elif done > first:                              # before, there is no rate yet
             rate = (done - first) / max(now - since, 1e-9)
-            self.say(done, f"{duration((self.total - done) / rate)} left", shown)
+            pace = f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s/{self.unit}"
+            self.say(done, f"{pace}, {duration((self.total - done) / rate)} left", shown)
 
     def say(self, done: int, when: str, shown: dict[str, str]) -> None:
         """One line."""

@@ -30,12 +30,13 @@ class Sample:
     """One generated study, (x, y, z) RAS+.
 
     volumes: contrast -> float32, in medians of the brain (or in the reference scan's own units when there is one).
-    structures: classes of labels.STRUCTURES. lesions: bool. record: the contents of sample.json.
+    structures: classes of labels.STRUCTURES. lesions: bool. None: the model's training data had none of them.
+    record: the contents of sample.json.
     """
 
     volumes: Mapping[str, np.ndarray]
-    structures: np.ndarray
-    lesions: np.ndarray
+    structures: np.ndarray | None
+    lesions: np.ndarray | None
     affine: np.ndarray
     findings: Findings
     record: dict[str, Any] = field(repr=False)
@@ -49,9 +50,12 @@ class Sample:
 
     @property
     def labels(self) -> np.ndarray:
-        """FreeSurfer numbers, lesions (25 left, 57 right) over the structures."""
-        named = labels.to_indices(self.structures)
-        right = np.char.endswith(np.array(labels.NAMES), "_right")[self.structures]
+        """FreeSurfer numbers, lesions (25 left, 57 right) over the structures; 0 where neither is known."""
+        shape = next(iter(self.volumes.values())).shape
+        named = np.zeros(shape, np.int16) if self.structures is None else labels.to_indices(self.structures)
+        if self.lesions is None:
+            return named
+        right = labels.right_side(self.structures, shape, self.affine)
         return np.where(self.lesions, np.where(right, labels.LESION_RIGHT, labels.LESION_LEFT), named).astype(np.int16)
 
     @property
@@ -77,7 +81,9 @@ class Sample:
     def write(self, folder: Path) -> None:
         """The files of a sample."""
         told = {name: self.record[name] for name in IN_HEADERS}
-        written = {**self.volumes, "structures": labels.to_indices(self.structures), "labels": self.labels}
+        written = {**self.volumes, "labels": self.labels}
+        if self.structures is not None:
+            written["structures"] = labels.to_indices(self.structures)
         for name, volume in written.items():
             nifti.write_volume(folder / f"{name}.nii.gz", volume, self.affine, description=name, sidecar=told,
                                synthetic=True, space=self.space)

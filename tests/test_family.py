@@ -153,3 +153,30 @@ def test_a_family_that_other_code_trained_is_refused(family, monkeypatch, stage,
         MedFuse.load(family)
     assert f"{family / stage}: made by other code (version" in str(refused.value)
     assert "train it again in another --workdir, or use the code of version" in str(refused.value)
+
+
+@pytest.mark.parametrize("kinds", [("lesions",), ("structures",), ()])
+def test_a_tree_without_some_labels_still_makes_brains(train, tmp_path, kinds):
+    """What no study has is not made up: no label, no number, a line that says so; the images are there."""
+    tree = phantom.tree(tmp_path / "tree", people=4)
+    names = {"lesions": "label-lesion_mask", "structures": "dseg"}
+    for mask in (tree / "derivatives/truth").rglob("*.nii.gz"):
+        if not any(names[kind] in mask.name for kind in kinds):
+            mask.unlink()
+    folder = train(f"data.source={tree}", "batch=2", "mesh.data=1", workdir=tmp_path / "runs")
+    final = json.loads((folder / "summary.json").read_text())["final"]
+    assert ("obey_lesion_volume/difference_ml" in final) == ("lesions" in kinds)
+    assert ("obey_thalamus/difference_ml" in final) == ("structures" in kinds)
+
+    sample = MedFuse.load(tmp_path / "runs").sample("FLAIR, three lesions, no thalamic atrophy")
+    shown = sample.volumes["FLAIR"]
+    assert 500 < (shown > 0).sum() * 0.512 < 3000 and 0.3 < np.median(shown[shown > 0]) < 3
+    assert (sample.structures is None, sample.lesions is None) == ("structures" not in kinds, "lesions" not in kinds)
+    told = {verdict.finding: verdict.word for verdict in sample.verdicts}
+    assert (told["lesion_count"] == "not measurable") == ("lesions" not in kinds)
+    assert (told["atrophy.thalamus"] == "not measurable") == ("structures" not in kinds)
+    assert sum("training data had no" in line for line in sample.record["warnings"]) == 2 - len(kinds)
+    saved = sample.save(tmp_path / "sample")
+    assert (saved / "structures.nii.gz").exists() == ("structures" in kinds)
+    assert (saved / "labels.nii.gz").exists() and (saved / "preview.png").exists()
+    assert set(sample.record["measured"]["not_assessed"]) >= set(names) - set(kinds)

@@ -84,6 +84,19 @@ def test_foreign_label_numbers_are_not_believed(tmp_path):
     assert any("FreeSurfer" in line for line in lines[0]["fixups"])
 
 
+def test_parts_that_freesurfer_names_finer_are_known(tmp_path):
+    root = tree(tmp_path / "tree", people=1)
+    fine = structures()
+    fine[(fine == 3) & (fine.cumsum() % 2 == 0)] = 1024                          # precentral gyrus of aparc
+    fine[fine == 42] = 2024
+    fine[5, 5, 5] = 999
+    write_volume(root / "derivatives/truth/sub-01/ses-01/anat/sub-01_ses-01_dseg.nii.gz", fine, FINE.affine)
+    ((line,), arrays) = opened(prepare.prepare(root, tmp_path / "out", SPACING))
+    plain = opened(prepare.prepare(tree(tmp_path / "plain", people=1), tmp_path / "plain-out", SPACING))[1]
+    assert line["structures_known"] and np.array_equal(arrays["structures"], plain["structures"])
+    assert any("numbers 999 are not known here" in told for told in line["fixups"])
+
+
 @pytest.mark.parametrize("known, missing", [(("dseg", "label-lesion_mask"), ()), (("dseg",), ("lesions",)),
                                             (("label-lesion_mask",), ("structures",)), ((), None)])
 def test_findings_are_measured_on_the_masks_that_are_there(tmp_path, known, missing):

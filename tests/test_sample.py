@@ -70,6 +70,19 @@ def test_labels_agree_with_what_was_measured(plain):
     assert all((volume[plain.structures == 0] == 0).all() and volume.min() >= 0 for volume in plain.volumes.values())
 
 
+def test_lesions_of_unsided_structures_lie_on_the_side_where_they_are():
+    structures = np.zeros((12, 4, 4), np.uint8)
+    structures[2:4], structures[8:10] = labels.CLASS["thalamus_left"], labels.CLASS["thalamus_right"]
+    structures[4:8] = labels.CLASS["brainstem"]
+    affine = np.diag([2.0, 2, 2, 1])
+    affine[0, 3] = 40.0                                       # a head that is not centred: its middle is at x = 51
+    made = synthetic.Sample({"FLAIR": np.ones(structures.shape, np.float32)}, structures, structures > 0, affine,
+                            biomarkers.measure(structures, structures > 0, 2.0), {})
+    side = np.where(np.arange(12) < 6, labels.LESION_LEFT, labels.LESION_RIGHT)
+    side[[0, 1, 10, 11]] = 0
+    assert np.array_equal(made.labels[:, 0, 0], side)
+
+
 def test_a_sample_lies_in_mni_space(plain):
     assert list(plain.volumes) == ["FLAIR", "T1w"]
     assert plain.labels.shape == plain.volumes["FLAIR"].shape == grid.standard(8.0).shape

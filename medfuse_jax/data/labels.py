@@ -51,7 +51,29 @@ CLASS = {structure.name: position for position, structure in enumerate(STRUCTURE
 
 # Labels of other atlases' detail that our set counts as something else (FreeSurfer -> FreeSurfer).
 MERGED = {5: 4, 44: 43, 28: 2, 60: 41, 30: 2, 62: 41, 31: 4, 63: 43, 72: 14, 77: 2, 78: 2, 79: 41,
-          80: 2, 85: 24, LESION_LEFT: 2, LESION_RIGHT: 41}
+          80: 2, 85: 24, LESION_LEFT: 2, LESION_RIGHT: 41,
+          **dict.fromkeys(range(251, 256), 2),                                      # corpus callosum
+          **dict.fromkeys(range(170, 180), 16),                                     # parts of the brainstem
+          **dict.fromkeys((*range(1000, 1036), *range(11100, 11176)), 3),           # gyri of aparc and aparc.a2009s
+          **dict.fromkeys((*range(2000, 2036), *range(12100, 12176)), 42),
+          **dict.fromkeys((*range(3000, 3036), *range(13100, 13176), 5001), 2),     # white matter of wmparc
+          **dict.fromkeys((*range(4000, 4036), *range(14100, 14176), 5002), 41)}
+
+
+def right_side(structures: np.ndarray | None, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Which voxels (x y z) lie on the person's right: as their structure says, else as the middle plane does.
+
+    The middle lies between the centres of the left and of the right structures along world x; without any, at 0.
+    """
+    index = np.meshgrid(*map(np.arange, shape), indexing="ij", sparse=True)
+    x = sum(step * at for step, at in zip(affine[0, :3], index, strict=True)) + affine[0, 3]
+    if structures is None:
+        return np.broadcast_to(x > 0, shape)
+    names = np.array(NAMES)
+    left, right = (np.char.endswith(names, side)[structures] for side in ("_left", "_right"))
+    both = left.any() and right.any()
+    middle = (np.mean(x[left]) + np.mean(x[right])) / 2 if both else 0.0
+    return right | ~left & (x > middle)
 
 
 def classes_in(*groups: str) -> np.ndarray:
@@ -61,12 +83,19 @@ def classes_in(*groups: str) -> np.ndarray:
 
 def to_classes(indices: np.ndarray) -> np.ndarray:
     """FreeSurfer numbers to classes (uint8, same shape); numbers that we do not know become background."""
-    indices = np.asarray(indices).astype(np.int64)
-    table = np.zeros(max(int(indices.max(initial=0)), int(INDEX.max()), *MERGED) + 1, np.uint8)
+    most = max(int(INDEX.max()), *MERGED)
+    table = np.zeros(most + 2, np.uint8)                   # the last is for all larger numbers
     table[INDEX] = np.arange(len(INDEX))
     for merged, kept in MERGED.items():
         table[merged] = table[kept]
-    return table[np.clip(indices, 0, None)]
+    return table[np.clip(np.asarray(indices).astype(np.int64), 0, most + 1)]
+
+
+def unknown(indices: np.ndarray) -> tuple[list[int], float]:
+    """The FreeSurfer numbers of a label map that have no class here, and their share of what is labelled."""
+    values, counts = np.unique(np.asarray(indices)[np.asarray(indices) != 0].astype(np.int64), return_counts=True)
+    strange = ~np.isin(values, [*INDEX, *MERGED])
+    return values[strange].tolist(), float(counts[strange].sum() / max(counts.sum(), 1))
 
 
 def to_indices(classes: np.ndarray) -> np.ndarray:

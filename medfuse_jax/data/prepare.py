@@ -16,7 +16,7 @@ from medfuse_jax.data import bids, brain, contents, grid, labels, nifti
 from medfuse_jax.data.bids import Study
 from medfuse_jax.data.findings import TREATMENTS
 from medfuse_jax.data.nifti import Scan, same_grid
-from medfuse_jax.data.prepared import Example, is_prepared, writing
+from medfuse_jax.data.prepared import Example, is_prepared, people, writing
 from medfuse_jax.data.resampling import fraction, resample
 from medfuse_jax.data.tables import write_table
 from medfuse_jax.errors import MedFuseError
@@ -32,6 +32,7 @@ LEAST_COVER = 0.5                          # of the brain that a contrast must s
 LEAST_KEPT = 0.7                           # of the brain that must fit the standard box
 LEAST_INSIDE = 0.5                         # of a lesion mask that must lie in the brain
 THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
+MOST_UNKNOWN = 0.02                        # of a label map that may have numbers which are not known here
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,9 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
                  sum(line["lesions_known"] for line in writer.lines),
                  sum(line["structures_known"] for line in writer.lines),
                  sum(line["findings"] is None for line in writer.lines))
+    dealt = people(writer.lines)
+    logging.info("%s: %d people train, %d are validated on, %d are kept for the test", out, dealt["train"],
+                 dealt["valid"], dealt["test"])
     logging.info("%s: %d studies prepared, %d left out%s", out, len(studies) - len(rejected), len(rejected),
                  f": see {out / 'rejected.tsv'}" if rejected else "")
     return out
@@ -201,8 +205,8 @@ def _example(study: Study, spacing: float, register: bool) -> Example:
     marked = nifti.read_marks(study.lesion_mask) if study.lesion_mask else None
     structures = nifti.read_labels(study.structures) if study.structures else None
     fixups = [f"{contrast}: {line}" for contrast, scan in scans.items() for line in scan.fixups]
-    if structures is not None and not np.isin(THALAMUS, structures.array).all():
-        fixups.append(f"{study.structures.name}: no thalamus 10 and 49, so not FreeSurfer's numbers: left out")
+    if structures is not None and (why := _foreign(structures, study.structures.name, fixups)):
+        fixups.append(why)
         structures = None
     volume, present, placed = to_grid(scans, spacing, _brain(study, reference, structures), register)
     dated = study.date_years is not None
@@ -218,6 +222,19 @@ def _example(study: Study, spacing: float, register: bool) -> Example:
         transform=placed.transform.round(4).tolist(), dates_known=dated)
     classes = empty.astype(np.uint8) if structures is None else _classes(structures, placed)
     return Example(line, volume, classes, lesions)
+
+
+def _foreign(structures: Scan, name: str, fixups: list[str]) -> str:
+    """Why a label map does not count in FreeSurfer's numbers, if so; a few that are not known here are told."""
+    if not np.isin(THALAMUS, structures.array).all():
+        return f"{name}: no thalamus 10 and 49, so not FreeSurfer's numbers: left out"
+    strange, share = labels.unknown(structures.array)
+    some = ", ".join(map(str, strange[:5])) + (" ..." if len(strange) > 5 else "")
+    if share > MOST_UNKNOWN:
+        return f"{name}: {share:.0%} of it has numbers that FreeSurfer's aseg and aparc do not ({some}): left out"
+    if strange:
+        fixups.append(f"{name}: numbers {some} are not known here: background ({share:.2%} of it)")
+    return ""
 
 
 def _brain(study: Study, reference: Scan, structures: Scan | None) -> np.ndarray | None:

@@ -30,7 +30,7 @@ class Asked:
 
     def __init__(self, judged: Judged):
         self.model, self.seed, self.config = MedFuse(judged.members, judged.workdir), judged.seed, judged.config
-        self.spacing = judged.config.data.spacing
+        self.spacing, self.statistics = judged.config.data.spacing, judged.members["autoencoder"].statistics
         self.drawn: dict[tuple[str, float], np.ndarray] = {}
 
     @cached_property
@@ -61,13 +61,14 @@ class Asked:
 
     def measure(self, latents: np.ndarray, what: str) -> np.ndarray:
         """A volume (ml) of each sample, from its hard labels."""
-        return np.concatenate([ldm.measure(some, self.spacing, what) for some in self.decoded(latents)])
+        return np.concatenate([ldm.measure(autoencoder.labelled(some, self.statistics), self.spacing, what)
+                               for some in self.decoded(latents)])
 
 
 def figures(judged: Judged) -> dict[str, Figure]:
     """Text matters, the dial, the shares, the denoising loss."""
     asked, found = Asked(judged), {}
-    for measured, much, little in ldm.CONTRASTED:
+    for measured, much, little in ldm.contrasted(asked.statistics):
         found |= obedience(asked, judged.number, measured, much, little)
     examples = judged.examples(ldm.READS)
     found |= silence(asked, judged.number) | shares(asked, judged, examples.represented["latent"])

@@ -20,6 +20,7 @@ PERSON = ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_year
 OF_THE_PERSON = "of the person, not of the image"
 NO_EARLIER = "needs the labels of an earlier visit"
 NO_STRUCTURES = "the labels hold no structures"
+NO_LESIONS = "the labels hold no lesions"
 FINER = "finer than the grid: less than one voxel"
 ANY = (-math.inf, math.inf)
 
@@ -96,7 +97,9 @@ def _lesions(statement: Statement, findings: Findings) -> Iterator[Verdict]:
         yield _count("lesion_count", Statement(lesion_count=count), count, findings.lesion_count)
     if ml is not None:
         yield _volume("lesion_volume_ml", Statement(lesion_volume_ml=ml), ml, findings.lesion_volume_ml, findings)
-    if load is not None:
+    if load is not None and findings.lesion_volume_ml is None:
+        yield Verdict("lesion_load", Statement(lesion_load=load), load, None, None, why=NO_LESIONS)
+    elif load is not None:
         word = definitions.load_word(findings.lesion_volume_ml)
         yield Verdict("lesion_load", Statement(lesion_load=load), load, word, word == load, findings.lesion_volume_ml,
                       "ml", definitions.LOAD_ML[load])
@@ -107,7 +110,8 @@ def _regions(statement: Statement, findings: Findings) -> Iterator[Verdict]:
         said, found = statement.lesions_by_region[region], findings.lesions_by_region.get(region)
         key = f"lesions_by_region.{region}"
         if found is None:
-            yield Verdict(key, Statement(lesions_by_region={region: said}), asdict(said), None, None, why=NO_STRUCTURES)
+            why = NO_LESIONS if findings.lesion_count is None else NO_STRUCTURES
+            yield Verdict(key, Statement(lesions_by_region={region: said}), asdict(said), None, None, why=why)
             continue
         if said.count is not None or said.volume_ml is None:
             command = Statement(lesions_by_region={region: Amount(said.count)})
@@ -117,7 +121,9 @@ def _regions(statement: Statement, findings: Findings) -> Iterator[Verdict]:
             yield _volume(f"{key}.volume_ml", command, said.volume_ml, found.volume_ml, findings)
 
 
-def _count(finding: str, command: Statement, commanded: int | str | Range | None, measured: int) -> Verdict:
+def _count(finding: str, command: Statement, commanded: int | str | Range | None, measured: int | None) -> Verdict:
+    if measured is None:
+        return Verdict(finding, command, "some" if commanded is None else commanded, None, None, why=NO_LESIONS)
     low, high = count_allowed(commanded)
     word = isinstance(commanded, str)
     return Verdict(finding, command, "some" if commanded is None else commanded,
@@ -125,7 +131,10 @@ def _count(finding: str, command: Statement, commanded: int | str | Range | None
                    (low, high))
 
 
-def _volume(finding: str, command: Statement, commanded: Real | Range, measured: Real, findings: Findings) -> Verdict:
+def _volume(finding: str, command: Statement, commanded: Real | Range, measured: Real | None,
+            findings: Findings) -> Verdict:
+    if measured is None:
+        return Verdict(finding, command, commanded, None, None, why=NO_LESIONS)
     (low, high), voxel = volume_allowed(commanded), definitions.voxel_ml(findings.spacing_mm)
     if 0 < definitions.ends(commanded)[1] < voxel:
         return Verdict(finding, command, commanded, None, None, why=FINER)
@@ -148,9 +157,9 @@ def _atrophy(statement: Statement, findings: Findings) -> Iterator[Verdict]:
 
 def _rest(statement: Statement, findings: Findings) -> Iterator[Verdict]:
     if statement.only:
-        found = others(statement, findings) if findings.deviation_percent else None
-        yield Verdict("only", Statement(only=True), True, found, None if found is None else not found,
-                      why=NO_STRUCTURES if found is None else "")
+        lacks = NO_STRUCTURES if not findings.deviation_percent else NO_LESIONS if findings.lesion_count is None else ""
+        found = None if lacks else others(statement, findings)
+        yield Verdict("only", Statement(only=True), True, found, None if lacks else not found, why=lacks)
     if statement.new_count is not None:
         count = statement.new_count
         yield Verdict("new_count", Statement(new_count=count), count, None, None, why=NO_EARLIER)

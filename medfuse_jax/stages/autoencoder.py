@@ -1,8 +1,8 @@
 """Autoencoder: contrasts to latent to contrasts and labels. Everything else is built on its latent."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from medfuse_jax.models.initialise import initialise
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
 READS = ("image", "clean")
+
+LABELS = ("structures", "lesions")
+EDGE = 0.25             # medians of the brain: what is darker in all contrasts is outside the head
 
 # The subsets of contrasts (FLAIR, T1w, T2w, after gadolinium) under which a reference scan may come.
 PARTIAL = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
@@ -112,7 +115,9 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             if sum(map(len, latents)) >= ENOUGH:
                 break
         names = [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]
-        return scaled(np.concatenate(latents)) | {"contrasts": names}
+        people = [data.cohort.studies[row] for row in data.cohort.rows("train")]
+        learned = [kind for kind in LABELS if any(study[f"{kind}_known"] for study in people)]
+        return scaled(np.concatenate(latents)) | {"contrasts": names, "labels": learned}
 
     return Stage("autoencoder", init, loss, evaluate, start=fitted, given=("zero_atlas",),
                  probes={"reconstruction": reconstruction}, conclude=conclude)
@@ -150,16 +155,33 @@ def fitted(params: Params, data: Any) -> Params:
     new = {"zero_linear_in": maps["encoder"], "linear_in_bias": maps["encoder_bias"],
            "zero_linear_out": {"kernel": maps["decoder"], "bias": maps["decoder_bias"]}}
 
-    seen = LabelStatistics(params, maps)
+    seen = LabelStatistics(params, maps, told_together(data.cohort))
     for batch in itertools.islice(data.valid(1, split="train"), some):
         seen.add(batch, cubes(batch["volume"]))
     return params | jax.tree.map(lambda array: np.asarray(array, np.float32), new | seen.told())
 
 
+class Labelled(NamedTuple):
+    """Hard labels of decoded examples, host arrays; None for what no training study had."""
+
+    head: np.ndarray                      # b d h w, bool
+    structures: np.ndarray | None         # b d h w, classes
+    lesions: np.ndarray | None            # b d h w, bool: probability above one half, inside the head
+
+
+def labelled(decoded: Any, statistics: Values) -> Labelled:
+    """What the decoder's labels say, of those that it learned; without structures the head is where the image is."""
+    known = statistics["labels"]
+    structures = np.asarray(jnp.argmax(decoded.structures, axis=-1)).astype(np.uint8) if "structures" in known else None
+    head = np.asarray(jnp.max(decoded.volume, axis=-1) > EDGE) if structures is None else structures > 0
+    return Labelled(head, structures, (np.asarray(decoded.lesion) > 0) & head if "lesions" in known else None)
+
+
 class LabelStatistics:
     """Shares of the classes at each place beside the latent, and brightnesses of each class, of studies with labels."""
 
-    def __init__(self, params: Params, maps: dict[str, np.ndarray]):
+    def __init__(self, params: Params, maps: dict[str, np.ndarray], kinds: Sequence[str]):
+        self.kinds = kinds                # of LABELS: what a study must have to count
         self.fine, self.coarse = params["zero_atlas"]["bias"].shape, params["zero_atlas"]["mean"].shape
         self.axes, self.classes = params["zero_atlas"]["axes"].shape, self.fine[-1] - 1
         self.latents, self.parts, self.total, self.studies = [], [], np.zeros(self.fine), 0
@@ -168,8 +190,8 @@ class LabelStatistics:
         self.maps = {name: array.astype(np.float32) for name, array in maps.items()}
 
     def add(self, batch: Batch, cubes: jax.Array) -> None:
-        """One study; without both kinds of labels it tells nothing here."""
-        if not (batch["structures_known"][0] and batch["lesions_known"][0]):
+        """One study; without labels of all `kinds` it tells nothing here."""
+        if not self.kinds or not all(batch[f"{kind}_known"][0] for kind in self.kinds):
             return
         named, lesion = batch["structures"][0], batch["lesion"][0]
         own, maps = int(subset_of(batch["present"])[0]), self.maps
@@ -179,25 +201,39 @@ class LabelStatistics:
         for structure in np.unique(named):
             inside = told[named == structure]
             self.named[structure] += inside.T @ inside
-        brain = named > 0
+        brain = named > 0 if "structures" in self.kinds else np.any(batch["volume"][0] > 0, axis=-1)
         inside, part = told[brain], lesion[brain][:, None]
         self.sick += np.stack([inside.T @ ((1 - part) * inside), inside.T @ (part * inside)])
         self.latents.append(np.asarray(latent).reshape(-1))
-        self.parts.append(atlas.shares(named, lesion, self.coarse[:3], self.classes))
-        self.total += atlas.shares(named, lesion, self.fine[:3], self.classes)
+        known = np.append(np.full(self.classes, "structures" in self.kinds), "lesions" in self.kinds)
+        self.parts.append(known * atlas.shares(named, lesion, self.coarse[:3], self.classes))
+        self.total += known * atlas.shares(named, lesion, self.fine[:3], self.classes)
         self.studies += 1
 
     def told(self) -> Params:
-        """The parameters of the decoder's labels; those that were there when no study has labels."""
+        """The parameters of the decoder's labels; of a kind that no study has, those that were there."""
         if not self.studies:
             return {}
         place = atlas.logits(self.total / self.studies, self.studies)
         place[..., -1] -= RARE
         bent = atlas.bent(np.stack(self.latents), np.stack(self.parts), self.axes[0])
         bent["axes"] = bent["axes"].reshape(self.axes)
-        lesion = {name: array[..., 1:] - array[..., :1] for name, array in atlas.densities(self.sick).items()}
-        return {"zero_atlas": bent | {"bias": place}, "zero_structure_likelihood": atlas.densities(self.named),
-                "zero_lesion_likelihood": lesion}
+        new = {"zero_atlas": bent | {"bias": place}}
+        if "structures" in self.kinds:
+            new["zero_structure_likelihood"] = atlas.densities(self.named)
+        if "lesions" in self.kinds:
+            new["zero_lesion_likelihood"] = {name: array[..., 1:] - array[..., :1]
+                                             for name, array in atlas.densities(self.sick).items()}
+        return new
+
+
+def told_together(cohort: Any) -> tuple[str, ...]:
+    """The kinds of labels that training studies have: both where some study has both, else the first there is."""
+    people = [cohort.studies[row] for row in cohort.rows("train")]
+    for kinds in (LABELS, *((kind,) for kind in LABELS)):
+        if any(all(study[f"{kind}_known"] for kind in kinds) for study in people):
+            return kinds
+    return ()
 
 
 MEMORY, STUDIES = 2**28, (16, 256)          # numbers of latents that are held at once to be fitted to, least and most

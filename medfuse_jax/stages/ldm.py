@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from medfuse_jax.data import definitions, labels, language, tokens
+from medfuse_jax.data import definitions, language, tokens
 from medfuse_jax.explain import contribution
 from medfuse_jax.methods import diffusion, guidance, losses, prior, sampler
 from medfuse_jax.metrics import biomarkers, interval
@@ -132,7 +132,7 @@ def obedience(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[[Params
     """
     draw = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep"))
     read, decode = jax.jit(alignment.reader(borrowed["alignment"])), jax.jit(decoding(borrowed))
-    count = ASKED.get(config.preset, SAMPLES)
+    count, statistics = ASKED.get(config.preset, SAMPLES), borrowed["autoencoder"].statistics
     weights = guidance.Weights(config.sampler.text_weight, 0.0).checked()
 
     def said(params: Params, frozen: Frozen, data: Any, prompt: str) -> Any:
@@ -147,9 +147,10 @@ def obedience(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[[Params
 
     def probe(params: Params, frozen: Frozen, data: Any) -> Values:
         values: dict[str, Any] = {}
-        for measured, much, little in CONTRASTED:
+        for measured, much, little in contrasted(statistics):
             more, less = (said(params, frozen, data, prompt) for prompt in (much, little))
-            high, low = (measure(decoded, config.data.spacing, measured) for decoded in (more, less))
+            high, low = (measure(autoencoder.labelled(decoded, statistics), config.data.spacing, measured)
+                         for decoded in (more, less))
             middle = more.volume.shape[1] // 2
             pair = np.concatenate([np.asarray(one.volume[0, middle, ::-1, :, 0]) for one in (more, less)], axis=1)
             name = f"obey_{measured.removesuffix('_ml')}"
@@ -162,18 +163,17 @@ def obedience(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[[Params
     return probe
 
 
-def measure(decoded: Any, spacing: float, what: str) -> np.ndarray:
-    """Lesion volume or thalamus volume (ml) of each decoded example, from its hard labels."""
-    voxel = definitions.voxel_ml(spacing)
+def contrasted(statistics: Values) -> list[tuple[str, str, str]]:
+    """The opposite sentences whose answer can be measured with the labels that were learned."""
+    return [asked for asked in CONTRASTED
+            if ("lesions" if asked[0] == "lesion_volume_ml" else "structures") in statistics["labels"]]
+
+
+def measure(said: autoencoder.Labelled, spacing: float, what: str) -> np.ndarray:
+    """Lesion volume or thalamus volume (ml) of each example, from its hard labels."""
     if what == "lesion_volume_ml":
-        return np.asarray(jnp.sum(lesions_of(decoded), axis=(1, 2, 3))) * voxel
-    named = np.asarray(jnp.argmax(decoded.structures, axis=-1))
-    return np.array([biomarkers.volume_ml(one, what.removesuffix("_ml"), spacing) for one in named])
-
-
-def lesions_of(decoded: Any) -> jax.Array:
-    """The hard lesion mask: probability above one half, inside the head."""
-    return (decoded.lesion > 0) & (jnp.argmax(decoded.structures, axis=-1) != labels.CLASS["background"])
+        return said.lesions.sum(axis=(1, 2, 3)) * definitions.voxel_ml(spacing)
+    return np.array([biomarkers.volume_ml(one, what.removesuffix("_ml"), spacing) for one in said.structures])
 
 
 def hole(key: jax.Array, latent: jax.Array) -> jax.Array:

@@ -44,7 +44,7 @@ def fit(stage: Stage, data: Any, config: ConfigDict, folder: str | Path) -> Para
     with jax.set_mesh(mesh), signals.watch() as caught, Checkpoints(folder, which, mesh) as kept:
         new = create(stage, config)
         state, meta = kept.resume(new)
-        state = sharding.place(create(stage, config, data), mesh) if state is None else state
+        state = sharding.place(sharding.of_chief(create(stage, config, data)), mesh) if state is None else state
         first = int(state["step"])
         run = Run(stage, data, config, folder, mesh, frozen, kept, first, began - meta.get("wall_s", 0.0))
         if sharding.chief():

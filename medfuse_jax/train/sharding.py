@@ -165,6 +165,13 @@ def agree(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
+def of_chief(tree: Any) -> Any:
+    """Host arrays as process 0 has them: what was fitted elsewhere may be rounded otherwise, or have other signs."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
 def wait_for_all(name: str) -> None:
     """No process goes on before all have come here."""
     if jax.process_count() > 1:
