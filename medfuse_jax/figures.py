@@ -26,8 +26,6 @@ LEGEND = {"cortex": "cerebral_cortex", "ventricles": "lateral_ventricle", "thala
 COLUMNS = (0.0, 0.40, 0.60, 0.85)            # where the columns of the table begin, as a share of its width
 LETTERS = 132                                # of a line of the table, or of the lines under it
 
-slices = planes.slices        # the same page as bare pixels, for TensorBoard
-
 
 def preview(volumes: Mapping[str, np.ndarray], path: str | Path, *, spacing: definitions.Spacing,
             structures: np.ndarray | None = None, lesions: np.ndarray | None = None, title: str = "",

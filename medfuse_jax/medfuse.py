@@ -22,7 +22,7 @@ from medfuse_jax.methods import guidance
 from medfuse_jax.metrics import biomarkers, obedience
 from medfuse_jax.models.denoiser import Image
 from medfuse_jax.request import Request, Scans, by_contrast
-from medfuse_jax.stages import alignment, autoencoder, ldm
+from medfuse_jax.stages import alignment, autoencoder, labelled, ldm
 from medfuse_jax.stages.stage import Borrowed
 from medfuse_jax.synthetic import NOTICE, Sample, rounded, told
 from medfuse_jax.train.identity import twelve
@@ -208,7 +208,7 @@ class MedFuse:
         Labels are moved as they are, to the nearest voxel: a blend would shrink what is small.
         """
         one = jax.tree.map(lambda array: array[place:place + 1], decoded)
-        said = autoencoder.labelled(one, self.stage("autoencoder").statistics)
+        said = labelled.labelled(one, self.stage("autoencoder").statistics)
         head, structures, lesions = (None if some is None else some[0] for some in said)
         volume = np.where(head[..., None], np.maximum(np.asarray(one.volume[0]), 0.0), 0.0)
         volumes = {name: volume[..., labels.CONTRASTS.index(name)].astype(np.float32) for name in wanted}
@@ -241,7 +241,7 @@ class MedFuse:
         lines = [f"this model was not trained on {name}: it makes {', '.join(known)}"
                  for name in reading.statement.contrasts if name not in known]
         return lines + [f"this model's training data had no {kind}: its samples have none, and none are measured"
-                        for kind in autoencoder.LABELS if kind not in learned]
+                        for kind in labelled.LABELS if kind not in learned]
 
     def record(self, request: Request, weights: guidance.Weights, steps: int, number: int,
                reference: Reference | None) -> dict[str, Any]:

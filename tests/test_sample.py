@@ -253,7 +253,9 @@ def test_each_command_has_its_verdict_beside_it(plain, tmp_path):
     volume = verdicts["lesion_volume_ml"]
     assert (volume["commanded"], volume["measured"]) == (6, told["measured"]["lesion_volume_ml"])
     assert volume["verdict"] == ("obeyed" if 5.1 <= volume["measured"] <= 6.9 else "not obeyed")
-    assert verdicts["phenotype"]["verdict"] == "not measurable" and plain.verdict.count("obeyed") >= 1
+    assert verdicts["phenotype"]["verdict"] == "not measurable"
+    judged = [each["verdict"] for each in told["verdicts"] if each["verdict"] != "not measurable"]
+    assert plain.verdict.startswith(f"{judged.count('obeyed')} of {len(judged)} measurable commands obeyed")
 
 
 def test_a_sample_is_whole_or_not_there(plain, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from medfuse_jax import overrides
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.stages import autoencoder, ldm
 from medfuse_jax.train import sharding, state
+from medfuse_jax.train.digest import shapes
 
 STAGES = ("autoencoder", "alignment", "ldm")
 JUDGED = {
@@ -89,6 +90,19 @@ def one_device(built):
 def test_twenty_steps_have_the_same_losses_on_every_mesh(built, one_device, name, data, space):
     losses = curve(built[name], data, space)
     np.testing.assert_allclose(losses, one_device[name], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name, changes, rtol", [
+    *((name, dict(remat=True), 1e-5) for name in STAGES), ("ldm", dict(dtype="bfloat16"), 0.05),
+    ("autoencoder", dict(remat=True, dtype="bfloat16", optimizer=dict(accumulate=2)), 0.05)])
+def test_what_saves_memory_changes_neither_names_nor_losses(built, family, one_device, name, changes, rtol):
+    part, config = built[name], built[name].config.copy_and_resolve_references()
+    with config.unlocked():
+        config.update(changes)
+    stage = house.STAGES[name].build(config, {lent: house.borrow(family / lent) for lent in config.borrow})
+    assert shapes(stage.init(0)) == shapes(part.stage.init(0))
+    saved = SimpleNamespace(stage=stage, examples=part.examples, config=config)
+    np.testing.assert_allclose(curve(saved, 1, 1, steps=2), one_device[name][:2], rtol=rtol)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -30,6 +30,8 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]: ...
 
+    def decode(self, words: np.ndarray) -> list[str]: ...
+
 
 class Cohort:
     """An opened prepared folder: its studies and their arrays, memory-mapped."""

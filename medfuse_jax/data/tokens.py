@@ -81,6 +81,10 @@ class Tokenizer:
             logging.warning("%d of %d texts are longer than %d word pieces and were cut", long, len(texts), length)
         return words, mask
 
+    def decode(self, words: np.ndarray) -> list[str]:
+        """Words (b, l) as texts, without the frame; lower case, as they were read."""
+        return self.tokenizer.decode_batch(words.tolist())
+
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text in the order of `encode`, frame included: what explanations name."""
         return self.tokenizer.encode(text).tokens

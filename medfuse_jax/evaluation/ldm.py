@@ -16,7 +16,7 @@ from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.medfuse import BATCH, MedFuse, Reference
 from medfuse_jax.methods import guidance
 from medfuse_jax.metrics import interval
-from medfuse_jax.stages import autoencoder, ldm
+from medfuse_jax.stages import autoencoder, labelled, ldm
 
 RISES = {"lesion_volume_ml": True, "thalamus_ml": False}      # what ldm.CONTRASTED asks first: more?
 TEXT_WEIGHTS = (0.5, 1.0, 2.0, 4.0)         # the dial's positions at which shares are measured
@@ -61,7 +61,7 @@ class Asked:
 
     def measure(self, latents: np.ndarray, what: str) -> np.ndarray:
         """A volume (ml) of each sample, from its hard labels."""
-        return np.concatenate([ldm.measure(autoencoder.labelled(some, self.statistics), self.spacing, what)
+        return np.concatenate([ldm.measure(labelled.labelled(some, self.statistics), self.spacing, what)
                                for some in self.decoded(latents)])
 
 

@@ -81,7 +81,7 @@ class Autoencoder(nn.Module):
     """Encoder and decoder around a Haar wavelet, which replaces the full-resolution convolutions of its peers.
 
     Each is a linear map of the two-level wavelet's coefficients plus what a network adds. The linear maps have a best
-    value in closed form (`stages.autoencoder.fitted`); the encoder has one for each subset of contrasts.
+    value in closed form (`stages.closed_form`); the encoder has one for each subset of contrasts.
 
     Label logits start as Bayes says of an atlas (`rank`: directions in which it bends with the latent) and of a
     Gaussian of the brightnesses of each class.

@@ -19,6 +19,7 @@ from medfuse_jax.stages import autoencoder
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
 READS = ("latent", "text")
+SHOWN = 4               # images whose nearest sentence is logged
 
 
 def network(config: Any) -> Alignment:
@@ -64,15 +65,16 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         return {"contrastive": judge(params, batch)["contrastive"]}
 
     def retrieve(params: Params, frozen: Frozen, data: Any) -> Values:
-        """Recall at 1, 5, 10 both ways over all held-out pairs, with chance beside it."""
+        """Recall at 1, 5, 10 both ways over all held-out pairs, chance beside it; of some images what was found."""
         aligned = jax.jit(lambda p, batch: align(p, batch)[:2])
-        images, texts, facts = [], [], []
+        images, texts, facts, words = [], [], [], []
         for batch in data.valid(config.batch):
             image, text = aligned(params, {name: batch[name] for name in ("latent", "words", "words_mask", "facts")})
             real = batch["weight"] > 0
             images.append(np.asarray(image)[real])
             texts.append(np.asarray(text)[real])
             facts.append(batch["facts"][real])
+            words.append(batch["words"][real])
         facts = np.concatenate(facts)
         identities = np.unique(facts.reshape(len(facts), -1), axis=0, return_inverse=True)[1].reshape(-1)
         similarity = np.concatenate(images) @ np.concatenate(texts).T
@@ -81,7 +83,10 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             values[f"image_to_text_r@{k}"] = retrieval.recall_at(similarity, identities, k)
             values[f"text_to_image_r@{k}"] = retrieval.recall_at(similarity.T, identities, k)
             values[f"chance_r@{k}"] = retrieval.chance_at(identities, k)
-        return values
+        own = data.tokenizer.decode(np.concatenate(words))
+        found = [own[place] for place in np.argmax(similarity[:SHOWN], axis=1)]
+        rows = "\n".join(f"| {mine} | {its} |" for mine, its in zip(own, found, strict=False))
+        return values | {"sentences": f"| said of the image | nearest to the image |\n|---|---|\n{rows}"}
 
     return Stage("alignment", init, loss, evaluate, probes={"retrieval": retrieve},
                  frozen={"autoencoder": autoencoder.lent(base)}, represent=autoencoder.represent(base))

@@ -1,25 +1,22 @@
 """Autoencoder: contrasts to latent to contrasts and labels. Everything else is built on its latent."""
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from medfuse_jax.data import labels
-from medfuse_jax.methods import atlas, linear, losses
+from medfuse_jax.methods import losses
 from medfuse_jax.metrics import image
-from medfuse_jax.models.autoencoder import RARE, Autoencoder, subset_of
-from medfuse_jax.models.blocks import haar, unhaar
+from medfuse_jax.models.autoencoder import Autoencoder
 from medfuse_jax.models.initialise import initialise
+from medfuse_jax.stages.closed_form import fitted
+from medfuse_jax.stages.labelled import Labelled, labelled, page, told_at_all
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
 READS = ("image", "clean")
-
-LABELS = ("structures", "lesions")
-EDGE = 0.25             # medians of the brain: what is darker in all contrasts is outside the head
 
 # The subsets of contrasts (FLAIR, T1w, T2w, after gadolinium) under which a reference scan may come.
 PARTIAL = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
@@ -90,20 +87,24 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             values[f"dice_{name}"] = dice(jnp.isin(batch["structures"], classes), jnp.isin(named, classes)), known
         return values
 
-    rebuild = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present).volume)
+    rebuild = jax.jit(lambda p, volume, present: model.apply({"params": p}, volume, present))
 
     def reconstruction(params: Params, frozen: Frozen, data: Any) -> Values:
-        """SSIM against the noise-free truth over the held-out studies, and slices of the first beside what is made."""
-        scores, picture = [], None
+        """SSIM against the noise-free truth over the held-out studies; the first as it is, and as it is rebuilt."""
+        scores, pages, known = [], {}, {"labels": told_at_all(data.cohort)}
         for batch in data.valid(config.batch):
-            said, clean = np.asarray(rebuild(params, batch["volume"], batch["present"])), batch["clean"]
+            decoded = rebuild(params, batch["volume"], batch["present"])
+            said, clean = np.asarray(decoded.volume), batch["clean"]
             scores += [image.ssim(clean[i, ..., c], said[i, ..., c], mask=clean[i, ..., c] > 0,
                                   data_range=float(clean[i, ..., c].max()))
                        for i in np.flatnonzero(batch["weight"] > 0) for c in np.flatnonzero(batch["present"][i])]
-            if picture is None:
-                middle = said.shape[1] // 2
-                picture = np.concatenate([one[0, middle, ::-1, :, 0] for one in (batch["volume"], said)], axis=1)
-        return {"ssim": float(np.mean(scores)), "slice": np.clip(np.repeat(picture[..., None] / 2.0, 3, axis=-1), 0, 1)}
+            if not pages:
+                seen = [name for name, there in zip(labels.CONTRASTS, batch["present"][0], strict=True) if there]
+                truth = Labelled(None, batch["structures"] if batch["structures_known"][0] else None,
+                                 batch["lesion"] if batch["lesions_known"][0] else None)
+                pages = {"slices/seen": page(batch["volume"], truth, seen, config.data.spacing),
+                         "slices/rebuilt": page(said, labelled(decoded, known), seen, config.data.spacing)}
+        return {"ssim": float(np.mean(scores))} | pages
 
     def conclude(params: Params, frozen: Frozen, data: Any) -> Values:
         """How the latent is distributed over the training people, which borrowers normalise by; and contrasts seen."""
@@ -115,9 +116,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
             if sum(map(len, latents)) >= ENOUGH:
                 break
         names = [name for name, seen in zip(labels.CONTRASTS, contrasts, strict=True) if seen]
-        people = [data.cohort.studies[row] for row in data.cohort.rows("train")]
-        learned = [kind for kind in LABELS if any(study[f"{kind}_known"] for study in people)]
-        return scaled(np.concatenate(latents)) | {"contrasts": names, "labels": learned}
+        return scaled(np.concatenate(latents)) | {"contrasts": names, "labels": told_at_all(data.cohort)}
 
     return Stage("autoencoder", init, loss, evaluate, start=fitted, given=("zero_atlas",),
                  probes={"reconstruction": reconstruction}, conclude=conclude)
@@ -137,106 +136,6 @@ def rarity() -> np.ndarray:
     return (weight * ml.sum() / (weight * ml).sum()).astype(np.float32)
 
 
-def fitted(params: Params, data: Any) -> Params:
-    """What the training studies say in closed form: the point that training starts from.
-
-    Linear maps (`linear.autoencoder`); an atlas, how it bends with the latent, and the brightnesses of the classes in
-    linearly rebuilt images (`atlas`).
-    """
-    count, features = len(labels.CONTRASTS), params["linear_in_bias"].shape[-1]
-    cells = int(np.prod(data.cohort.arrays["volumes"].shape[1:4])) // 64
-    some = int(np.clip(MEMORY // (cells * features), *STUDIES))
-    cubes = jax.jit(lambda volume: haar(haar(volume)))
-
-    moments = linear.Moments(64, count)
-    for batch in itertools.islice(data.valid(1, split="train"), some):
-        moments.add(np.asarray(cubes(batch["volume"])).reshape(-1, 64 * count), batch["present"][0])
-    maps = linear.autoencoder(*moments.told(), count, features)
-    new = {"zero_linear_in": maps["encoder"], "linear_in_bias": maps["encoder_bias"],
-           "zero_linear_out": {"kernel": maps["decoder"], "bias": maps["decoder_bias"]}}
-
-    seen = LabelStatistics(params, maps, told_together(data.cohort))
-    for batch in itertools.islice(data.valid(1, split="train"), some):
-        seen.add(batch, cubes(batch["volume"]))
-    return params | jax.tree.map(lambda array: np.asarray(array, np.float32), new | seen.told())
-
-
-class Labelled(NamedTuple):
-    """Hard labels of decoded examples, host arrays; None for what no training study had."""
-
-    head: np.ndarray                      # b d h w, bool
-    structures: np.ndarray | None         # b d h w, classes
-    lesions: np.ndarray | None            # b d h w, bool: probability above one half, inside the head
-
-
-def labelled(decoded: Any, statistics: Values) -> Labelled:
-    """What the decoder's labels say, of those that it learned; without structures the head is where the image is."""
-    known = statistics["labels"]
-    structures = np.asarray(jnp.argmax(decoded.structures, axis=-1)).astype(np.uint8) if "structures" in known else None
-    head = np.asarray(jnp.max(decoded.volume, axis=-1) > EDGE) if structures is None else structures > 0
-    return Labelled(head, structures, (np.asarray(decoded.lesion) > 0) & head if "lesions" in known else None)
-
-
-class LabelStatistics:
-    """Shares of the classes at each place beside the latent, and brightnesses of each class, of studies with labels."""
-
-    def __init__(self, params: Params, maps: dict[str, np.ndarray], kinds: Sequence[str]):
-        self.kinds = kinds                # of LABELS: what a study must have to count
-        self.fine, self.coarse = params["zero_atlas"]["bias"].shape, params["zero_atlas"]["mean"].shape
-        self.axes, self.classes = params["zero_atlas"]["axes"].shape, self.fine[-1] - 1
-        self.latents, self.parts, self.total, self.studies = [], [], np.zeros(self.fine), 0
-        self.named, self.sick = (np.zeros((k, 1 + len(labels.CONTRASTS), 1 + len(labels.CONTRASTS)))
-                                 for k in (self.classes, 2))
-        self.maps = {name: array.astype(np.float32) for name, array in maps.items()}
-
-    def add(self, batch: Batch, cubes: jax.Array) -> None:
-        """One study; without labels of all `kinds` it tells nothing here."""
-        if not self.kinds or not all(batch[f"{kind}_known"][0] for kind in self.kinds):
-            return
-        named, lesion = batch["structures"][0], batch["lesion"][0]
-        own, maps = int(subset_of(batch["present"])[0]), self.maps
-        latent = cubes @ maps["encoder"][own] + maps["encoder_bias"][own]
-        rebuilt = np.asarray(unhaar(unhaar(latent @ maps["decoder"] + maps["decoder_bias"])), np.float64)[0]
-        told = np.concatenate([np.ones((*named.shape, 1)), rebuilt], axis=-1)
-        for structure in np.unique(named):
-            inside = told[named == structure]
-            self.named[structure] += inside.T @ inside
-        brain = named > 0 if "structures" in self.kinds else np.any(batch["volume"][0] > 0, axis=-1)
-        inside, part = told[brain], lesion[brain][:, None]
-        self.sick += np.stack([inside.T @ ((1 - part) * inside), inside.T @ (part * inside)])
-        self.latents.append(np.asarray(latent).reshape(-1))
-        known = np.append(np.full(self.classes, "structures" in self.kinds), "lesions" in self.kinds)
-        self.parts.append(known * atlas.shares(named, lesion, self.coarse[:3], self.classes))
-        self.total += known * atlas.shares(named, lesion, self.fine[:3], self.classes)
-        self.studies += 1
-
-    def told(self) -> Params:
-        """The parameters of the decoder's labels; of a kind that no study has, those that were there."""
-        if not self.studies:
-            return {}
-        place = atlas.logits(self.total / self.studies, self.studies)
-        place[..., -1] -= RARE
-        bent = atlas.bent(np.stack(self.latents), np.stack(self.parts), self.axes[0])
-        bent["axes"] = bent["axes"].reshape(self.axes)
-        new = {"zero_atlas": bent | {"bias": place}}
-        if "structures" in self.kinds:
-            new["zero_structure_likelihood"] = atlas.densities(self.named)
-        if "lesions" in self.kinds:
-            new["zero_lesion_likelihood"] = {name: array[..., 1:] - array[..., :1]
-                                             for name, array in atlas.densities(self.sick).items()}
-        return new
-
-
-def told_together(cohort: Any) -> tuple[str, ...]:
-    """The kinds of labels that training studies have: both where some study has both, else the first there is."""
-    people = [cohort.studies[row] for row in cohort.rows("train")]
-    for kinds in (LABELS, *((kind,) for kind in LABELS)):
-        if any(all(study[f"{kind}_known"] for kind in kinds) for study in people):
-            return kinds
-    return ()
-
-
-MEMORY, STUDIES = 2**28, (16, 256)          # numbers of latents that are held at once to be fitted to, least and most
 ENOUGH = 512            # studies from which the statistics of the latent are taken
 
 

@@ -15,7 +15,7 @@ from medfuse_jax.models.blocks import places
 from medfuse_jax.models.denoiser import Denoiser, Image
 from medfuse_jax.models.initialise import initialise
 from medfuse_jax.models.text import Text
-from medfuse_jax.stages import alignment, autoencoder
+from medfuse_jax.stages import alignment, autoencoder, labelled
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
 READS = ("latent", "reference", "text")
@@ -128,7 +128,7 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
 def obedience(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[[Params, Frozen, Any], Values]:
     """The probe that asks opposite sentences of the same seeds and measures the decoded labels.
 
-    For each pair: both means (ml), their difference and its paired permutation p; a slice of one seed; the sentences.
+    For each pair: both means (ml), their difference and its paired permutation p; slices of one seed; the sentences.
     """
     draw = jax.jit(sampling(config, borrowed), static_argnames=("subsets", "steps", "name", "keep"))
     read, decode = jax.jit(alignment.reader(borrowed["alignment"])), jax.jit(decoding(borrowed))
@@ -149,15 +149,16 @@ def obedience(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[[Params
         values: dict[str, Any] = {}
         for measured, much, little in contrasted(statistics):
             more, less = (said(params, frozen, data, prompt) for prompt in (much, little))
-            high, low = (measure(autoencoder.labelled(decoded, statistics), config.data.spacing, measured)
+            high, low = (measure(labelled.labelled(decoded, statistics), config.data.spacing, measured)
                          for decoded in (more, less))
-            middle = more.volume.shape[1] // 2
-            pair = np.concatenate([np.asarray(one.volume[0, middle, ::-1, :, 0]) for one in (more, less)], axis=1)
             name = f"obey_{measured.removesuffix('_ml')}"
             values |= {f"{name}/{much}": float(np.mean(high)), f"{name}/{little}": float(np.mean(low)),
                        f"{name}/difference_ml": float(np.mean(high) - np.mean(low)),
                        f"{name}/permutation_p": interval.permutation_p(high, low, paired=True, seed=config.seed),
-                       f"{name}/slice": np.clip(pair / 2.0, 0.0, 1.0), f"{name}/prompts": f"{much} | {little}"}
+                       f"{name}/prompts": f"{much} | {little}"}
+            values |= {f"{name}/slices/{prompt}": labelled.page(
+                np.asarray(one.volume), labelled.labelled(one, statistics), statistics["contrasts"][:1],
+                config.data.spacing) for prompt, one in ((much, more), (little, less))}
         return values
 
     return probe
@@ -169,7 +170,7 @@ def contrasted(statistics: Values) -> list[tuple[str, str, str]]:
             if ("lesions" if asked[0] == "lesion_volume_ml" else "structures") in statistics["labels"]]
 
 
-def measure(said: autoencoder.Labelled, spacing: float, what: str) -> np.ndarray:
+def measure(said: labelled.Labelled, spacing: float, what: str) -> np.ndarray:
     """Lesion volume or thalamus volume (ml) of each example, from its hard labels."""
     if what == "lesion_volume_ml":
         return said.lesions.sum(axis=(1, 2, 3)) * definitions.voxel_ml(spacing)
