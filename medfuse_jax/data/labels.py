@@ -60,6 +60,10 @@ MERGED = {5: 4, 44: 43, 28: 2, 60: 41, 30: 2, 62: 41, 31: 4, 63: 43, 72: 14, 77:
           **dict.fromkeys((*range(4000, 4036), *range(14100, 14176), 5002), 41)}
 
 
+# Skull, scalp, eyes and the like, which stay background: FreeSurfer's, and those of SynthSeg's training maps.
+OUTSIDE = (165, 258, 259, *range(502, 531))
+
+
 def right_side(structures: np.ndarray | None, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     """Which voxels (x y z) lie on the person's right: as their structure says, else as the middle plane does.
 
@@ -92,9 +96,9 @@ def to_classes(indices: np.ndarray) -> np.ndarray:
 
 
 def unknown(indices: np.ndarray) -> tuple[list[int], float]:
-    """The FreeSurfer numbers of a label map that have no class here, and their share of what is labelled."""
+    """The numbers of a label map, none of OUTSIDE, that have no class here, and their share of what is labelled."""
     values, counts = np.unique(np.asarray(indices)[np.asarray(indices) != 0].astype(np.int64), return_counts=True)
-    strange = ~np.isin(values, [*INDEX, *MERGED])
+    strange = ~np.isin(values, [*INDEX, *MERGED, *OUTSIDE])
     return values[strange].tolist(), float(counts[strange].sum() / max(counts.sum(), 1))
 
 
