@@ -12,7 +12,7 @@ PRESETS = {
     "tiny": dict(steps=4, batch=4, log_every=1, evaluate_every=4, checkpoint_every=2,
                  model=dict(width=32, depth=1, heads=2), sampler=dict(steps=2)),
     "local": dict(steps=256, batch=12, log_every=16, evaluate_every=256, checkpoint_every=128,
-                  sampler=dict(temperature=0.8)),
+                  prior=dict(ridge=60.0), sampler=dict(detail=0.5)),
     "gpu": dict(steps=40000, batch=64, log_every=100, evaluate_every=5000, checkpoint_every=2500, dtype="bfloat16",
                 model=dict(width=512, depth=12, heads=8), optimizer=dict(rate=3e-4, warmup=1000, ema=0.9995)),
     "pod": dict(steps=100000, batch=256, log_every=100, evaluate_every=10000, checkpoint_every=5000, dtype="bfloat16",
@@ -37,6 +37,7 @@ def get_config(preset: str = "auto"):
         forget_text=0.15, forget_image=0.5,       # independently: all four subsets are trained
         masked=0.25,                              # share of the shown images that are the scan itself with a hole
     )
-    config.sampler = dict(name="heun", steps=10, text_weight=3.0, image_weight=1.0, temperature=1.0)
+    config.sampler = dict(name="heun", steps=10, text_weight=3.0, image_weight=1.0,
+                          temperature=1.0, detail=1.0)     # of the noise: on the prior's axes, and beside them
     config.optimizer.rate = 1.5e-3
     return apply(config, preset, PRESETS)

@@ -7,7 +7,6 @@
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ except ModuleNotFoundError as missing:
 from absl import flags, logging
 from tqdm import tqdm
 
+from medfuse_jax.data.files import writable
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.train import signals
 
@@ -79,8 +79,9 @@ def draw(model: Any, request: Any, out: Path) -> None:
                 bar.update()
         except signals.Interrupted:
             bar.close()
-            rest = (f"--first={request.first + done}", f"--number={request.number - done}")
-            again = command.following("sample.py", *sys.argv[1:], *rest)
+            rest = dict(first=request.first + done, number=request.number - done)
+            again = command.following("sample.py", *command.typed_without(*rest),
+                                      *(f"--{name}={value}" for name, value in rest.items()))
             sys.stderr.write(f"{done} of {request.number} samples are whole in {out}; go on with: {again}\n")
             raise
 
@@ -96,11 +97,7 @@ def room(out: Path, numbers: range) -> None:
         last = max(int(each.name[7:]) for each in out.glob("sample-*") if each.name[7:].isdecimal())
         raise MedFuseError(f"{out} holds samples already: choose another --out, or go on after them with "
                            f"--first={last + 1}")
-    there = next(each for each in (out, *out.absolute().parents) if each.exists())
-    if not there.is_dir():
-        raise MedFuseError(f"{there}: a file, not a folder: choose another --out")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise MedFuseError(f"{there}: cannot be written: choose another --out, or change its permissions")
+    writable(out, "--out")
 
 
 if __name__ == "__main__":

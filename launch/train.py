@@ -39,28 +39,34 @@ def main() -> None:
     config, workdir = CONFIG.value, Path(WORKDIR.value)
     configs = overrides.split(CONFIG.flag.value)[0].parent
     folder = family.train(config, workdir, configs)
-    if not sharding.chief():
-        return
     if config.stage == "ldm":
         show(workdir, folder)
+    if not sharding.chief():
+        return
     sys.stdout.write(f"done in {time.monotonic() - began:.0f} s. Next:\n{following(config, workdir)}")
 
 
 def show(workdir: Path, folder: Path) -> None:
-    """A volume for each prompt in WORKDIR/ldm/samples, once."""
-    wanted = {name: folder / "samples" / name for name in PROMPTS}
-    if all(newer(place / "sample.json", folder / "summary.json") for place in wanted.values()):
-        return
+    """A volume for each prompt in WORKDIR/ldm/samples, once. All processes read the model, and one draws."""
     from absl import logging
 
     from medfuse_jax import MedFuse
     from medfuse_jax.captions import Captions
-    logging.info("drawing a volume for each of %d sentences ...", len(wanted))
+    from medfuse_jax.train import sharding
+    wanted = {name: folder / "samples" / name for name in PROMPTS}
+    done = all(newer(place / "sample.json", folder / "summary.json") for place in wanted.values())
+    if not sharding.agree(int(not done)):
+        return
     model = MedFuse.load(workdir)
+    if not sharding.chief():
+        sharding.wait_for_all("samples")
+        return
+    logging.info("drawing a volume for each of %d sentences ...", len(wanted))
     for name, place in wanted.items():
         sample = model.sample(PROMPTS[name], seed=0)
         sample.save(place)
         logging.info("%s: %s: %s", name, "; ".join(Captions().summary(sample.findings)), place / "preview.png")
+    sharding.wait_for_all("samples")
 
 
 def newer(made: Path, than: Path) -> bool:

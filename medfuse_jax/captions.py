@@ -32,7 +32,7 @@ ENGLISH = {
 FRENCH = {
     "asked": "demandé", "found": "mesuré", "wanted": "attendu", "verdict": "verdict",
     "obeyed": "respecté", "not obeyed": "non respecté", "not measurable": "non mesurable",
-    "tally": "{} demandes mesurables sur {} respectées", "nothing": "rien d'autre",
+    "tally": "demandes mesurables respectées : {} sur {}", "nothing": "rien d'autre",
     "lesion": "lésion", "lesions": "lésions", "or": "à", "then": " ; ", "all": "mesuré en tout",
     "person": "une image ne le montre pas", "only": "pas d'autre anomalie",
     "volumes": "volumes comparés à ceux d'{} avec cette tête", "healthy F": "une femme en bonne santé",

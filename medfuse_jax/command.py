@@ -69,6 +69,7 @@ def run(main: Callable[[], int | None], again: str = "") -> None:
     except MedFuseError as error:
         code = _refuse(str(error))
     except signals.Interrupted as stopped:
+        _settle()
         code = _stopped(stopped, again)
     except BrokenPipeError:           # `... | head`: the reader has what it wanted
         code = _unread()
@@ -86,6 +87,18 @@ def following(script: str, *words: object) -> str:
     return shlex.join([sys.orig_argv[0], str(Path(sys.argv[0]).with_name(script)), *map(str, words)])
 
 
+def typed_without(*names: str) -> list[str]:
+    """The flags that were typed, without some."""
+    kept, skipped = [], False
+    for word in sys.argv[1:]:
+        name, equals, _ = word.lstrip("-").partition("=")
+        ours = word.startswith("-") and name in names
+        if not ours and not skipped:
+            kept.append(word)
+        skipped = ours and not equals
+    return kept
+
+
 def config_file(name: str) -> Path:
     """The config `name` of the checkout that the running script lies in, as one would type it here."""
     return Path(sys.argv[0]).parent.parent / "configs" / name
@@ -94,6 +107,13 @@ def config_file(name: str) -> Path:
 def _refuse(line: str) -> int:
     sys.stderr.write(f"error: {line}\n")
     return 2
+
+
+def _settle() -> None:
+    """Wait for what the devices still compute: a process that ends under it crashes."""
+    jax = sys.modules.get("jax")
+    if jax is not None and hasattr(jax, "live_arrays"):
+        jax.block_until_ready(jax.live_arrays())
 
 
 def _stopped(stopped: signals.Interrupted, again: str) -> int:
@@ -123,6 +143,9 @@ def parse(argv: Sequence[str]) -> None:
         raise MedFuseError(_unknown(error.flagname)) from error
     except flags.Error as error:
         raise MedFuseError(_explained(str(error))) from error
+    for flag in _own():
+        if flag.value == "" and flag.default:
+            raise MedFuseError(f"--{flag.name}= is empty: give a value, or leave the flag out ({flag.default})")
     if len(rest) > 1:
         raise MedFuseError(f"{rest[1]!r} is not a flag: write --FLAG=VALUE, and quotes around a value with spaces")
 

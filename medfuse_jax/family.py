@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from medfuse_jax import overrides
-from medfuse_jax.data import contents, prepare, tokens
+from medfuse_jax.data import contents, files, prepare, tokens
 from medfuse_jax.data.pipeline import Cohort, Examples
 from medfuse_jax.data.simulate import cohort as simulated
 from medfuse_jax.errors import MedFuseError
@@ -37,6 +38,7 @@ def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = 
     said of a cohort, kept from one stage to the next.
     """
     folder, said = workdir / config.stage, {} if said is None else said
+    same_preset(folder, config)
     borrowed = {}
     for name in config.borrow:
         place = Path(config.borrow[name] or workdir / name)
@@ -59,6 +61,7 @@ def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = 
             same_weights(folder, borrow(folder), borrowed)
         logging.info("%s: finished before (%s)", config.stage, folder / "summary.json")
         return folder
+    files.writable(folder, "--workdir")
     cohort = Cohort(prepared(config, workdir))
     if float(cohort.info["spacing"]) != float(config.data.spacing):
         raise MedFuseError(f"{cohort.folder}: prepared at {cohort.info['spacing']} mm but data.spacing is "
@@ -74,8 +77,17 @@ def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = 
         key = str(config.borrow["autoencoder"] or workdir), str(cohort.folder)
         said[key] = said.get(key) or represent(stage, cohort, config.stage, mesh)
         examples.represented = said[key]
-    loop.fit(stage, examples, config, folder)
+    with files.alone(folder) if sharding.chief() else nullcontext():
+        loop.fit(stage, examples, config, folder)
     return folder
+
+
+def same_preset(folder: Path, config: ConfigDict) -> None:
+    """Refuse, before any data are made, a folder that holds a run on another grid."""
+    its = read_json(folder / "config.json")
+    if its and float(its["data"]["spacing"]) != float(config.data.spacing):
+        raise MedFuseError(f"{folder}: trained at {its['data']['spacing']:g} mm, but this run is at "
+                           f"{config.data.spacing:g} mm: choose the preset {its['preset']} or another --workdir")
 
 
 def sentence_length(config: ConfigDict, borrowed: Mapping[str, Borrowed]) -> int:

@@ -1,6 +1,7 @@
 """Pictures that people look at: the preview of a study and the curve of a report, as PNG on a dark sheet."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from textwrap import wrap
@@ -8,6 +9,8 @@ from textwrap import wrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont
+from matplotlib.ft2font import FT2Font
 from numpy.typing import ArrayLike
 
 from medfuse_jax import planes
@@ -78,6 +81,17 @@ def paint(axes: Axes, shown: planes.Study, plane: planes.Plane, pixel_mm: float 
             axes.contour(x, y, inside, levels=[0.5], colors=[planes.LESION], linewidths=1.2)
 
 
+@cache
+def known_characters() -> frozenset[int]:
+    """Code points that the font of the pages has."""
+    return frozenset(FT2Font(findfont(FontProperties())).get_charmap())
+
+
+def printable(text: str) -> str:
+    """A text in which a sign stands for each character that the font lacks (emoji, other scripts)."""
+    return "".join(letter if ord(letter) in known_characters() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def balanced(letters: int, most: int) -> int:
     """The width at which a text of so many letters fills its lines evenly, none longer than `most`."""
     lines = max(-(-letters // most), 1)
@@ -104,7 +118,8 @@ class Sheet:
         self.height = max(shown.sides(plane)[1] for plane in planes.PLANES)
         self.across = sum(self.widths) + 2 * self.gap + 2 * self.margin
         self.word = word = self.across / 57.0          # the height of a line: words keep their size on any head
-        above = wrap(title, balanced(len(title), 98))[:3]
+        title = printable(title)
+        above = wrap(title, balanced(len(title), 92), max_lines=3, placeholder=" ...")
         below = [part for line in below for part in wrap(line, LETTERS)]
         table_lines = sum(max(map(len, cells(row))) for row in table)
         self.top = (2.4 + 1.6 * len(above)) * word

@@ -176,6 +176,9 @@ class MedFuse:
         if mask is not None:
             first = next(iter(scans.values()))
             inside = nifti.read_mask(mask, like=first)
+            if not inside.any():
+                raise MedFuseError(f"{mask}: marks nothing, so nothing could change: give a mask of what may change "
+                                   f"in the space of {first.path}")
             share = fraction(inside, placed.transform @ first.affine, placed.grid).T
             coarse = share.reshape(self.shape[0], 4, self.shape[1], 4, self.shape[2], 4).max(axis=(1, 3, 5))
             known_places[0, ..., 0] = coarse <= 0

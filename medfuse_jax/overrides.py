@@ -66,6 +66,11 @@ def change(config: ConfigDict, assignments: Iterable[str], origin: str) -> Confi
             raise MedFuseError(f"{name} is at least {LEAST[name]}, not {value}")
         if isinstance(value, int | float) and value > MOST.get(name, math.inf):
             raise MedFuseError(f"{name} is at most {MOST[name]}, not {value}")
+    if config.data.source == "":
+        raise MedFuseError("data.source is empty: simulated, or the path of a BIDS tree or of a prepared folder")
+    model = config.model
+    if "heads" in model and model.width % model.heads:
+        raise MedFuseError(f"model.heads={model.heads} does not divide model.width={model.width}: choose one that does")
     return config.lock()
 
 

@@ -25,6 +25,7 @@ FAINT = {"cerebral_white_matter": 0.06, "cerebral_cortex": 0.40, "cerebellum_whi
          "cerebellum_cortex": 0.35, "brainstem": 0.35}
 STRONG = 0.72
 MARGIN_MM = 8.0
+ENOUGH = 0.6                  # of the largest slice of the brain that a slice must show
 SMOOTH = 0.6                  # voxels of the grid on which labels were made
 
 
@@ -94,9 +95,12 @@ def best_cuts(brain: np.ndarray, lesions: np.ndarray | None = None) -> tuple[int
     """Where to cut along x, y, z: where most lesion is seen, or the middle of the brain when there is none."""
     mask = None if lesions is None else lesions > 0.5
     if mask is not None and mask.any():
-        areas = [mask.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
-        # A little blur prefers a slice among full ones to a lucky one.
-        return tuple(int(ndimage.gaussian_filter1d(area.astype(float), 1.0).argmax()) for area in areas)
+        def areas(of: np.ndarray) -> list[np.ndarray]:
+            return [of.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
+
+        # A little blur prefers a slice among full ones to a lucky one; at the brain's rim there is little to see.
+        return tuple(int((ndimage.gaussian_filter1d(sick.astype(float), 1.0) * (full >= ENOUGH * full.max())).argmax())
+                     for sick, full in zip(areas(mask), areas(brain), strict=True))
     centre = ndimage.center_of_mass(brain) if brain.any() else [(n - 1) / 2 for n in brain.shape]
     return tuple(round(float(c)) for c in centre)
 

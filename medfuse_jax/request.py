@@ -14,7 +14,7 @@ from medfuse_jax.data.language import Reading
 from medfuse_jax.errors import MedFuseError
 
 Scans = Mapping[str, str | Path] | str | Path | None
-MOST_WEIGHT, MOST_STEPS, MOST_SAMPLES = 100, 1000, 10_000
+MOST_WEIGHT, MOST_STEPS, MOST_SAMPLES, MOST_SEED = 100, 1000, 10_000, 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,16 @@ class Request:
             raise MedFuseError(f"number {self.number} cannot be made: give 1 to {MOST_SAMPLES}")
         if self.first < 0 or self.seed < 0:
             raise MedFuseError(f"first {self.first}, seed {self.seed}: give whole numbers from 0 on")
+        if max(self.seed, self.numbers[-1]) > MOST_SEED:
+            raise MedFuseError(f"first {self.first}, seed {self.seed}: give whole numbers up to {MOST_SEED}")
         if self.steps is not None and not 1 <= self.steps <= MOST_STEPS:
             raise MedFuseError(f"steps {self.steps} cannot be taken: give 1 to {MOST_STEPS}")
         if self.mask is not None and not self.images:
             raise MedFuseError("--mask says what of an image may change: give the --image too")
+        same = {Path(path).resolve() for path in self.images.values()}
+        if len(same) < len(self.images):
+            raise MedFuseError(f"{next(iter(self.images.values()))}: given for two contrasts: a file shows one; check "
+                               "--image")
         for flag, path in (*(("image", path) for path in self.images.values()), ("mask", self.mask)):
             if path is not None and not Path(path).exists():
                 raise MedFuseError(f"{path} does not exist: check --{flag}")
@@ -87,6 +93,8 @@ def listed(images: Sequence[str]) -> dict[str, str]:
     """Contrast -> file of what is typed: FILE or CONTRAST=FILE, each contrast once."""
     found: dict[str, str] = {}
     for image in images:
+        if not image.rpartition("=")[2]:
+            raise MedFuseError(f"--image={image}: no file is named: give a NIfTI file, or CONTRAST=FILE")
         contrast, equals, path = image.partition("=")
         contrast, path = (contrast, path) if equals and contrast in labels.CONTRASTS else (contrast_of(image), image)
         if contrast in found:

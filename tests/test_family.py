@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from medfuse_jax import MedFuse, overrides
 from medfuse_jax import family as house
-from medfuse_jax.data import prepare
+from medfuse_jax.data import files, prepare
 from medfuse_jax.errors import MedFuseError
 
 
@@ -153,6 +154,22 @@ def test_a_family_that_other_code_trained_is_refused(family, monkeypatch, stage,
         MedFuse.load(family)
     assert f"{family / stage}: made by other code (version" in str(refused.value)
     assert "train it again in another --workdir, or use the code of version" in str(refused.value)
+
+
+def test_two_trainings_do_not_share_a_folder(train, tmp_path):
+    (tmp_path / "autoencoder").mkdir()
+    with files.alone(tmp_path / "autoencoder"):
+        with pytest.raises(MedFuseError, match=rf"autoencoder: process {os.getpid()} is at work there"):
+            train(workdir=tmp_path, stage="autoencoder")
+    assert train(workdir=tmp_path, stage="autoencoder") == tmp_path / "autoencoder"
+
+
+def test_a_run_on_another_grid_is_refused_before_any_data_are_made(train, tmp_path, monkeypatch):
+    (tmp_path / "autoencoder").mkdir()
+    (tmp_path / "autoencoder/config.json").write_text('{"preset": "local", "data": {"spacing": 4.0}}')
+    monkeypatch.setattr(house, "prepared", lambda *some: pytest.fail("data were made"))
+    with pytest.raises(MedFuseError, match="trained at 4 mm, but this run is at 8 mm: choose the preset local"):
+        train(workdir=tmp_path, stage="autoencoder")
 
 
 @pytest.mark.parametrize("kinds", [("lesions",), ("structures",), ()])

@@ -43,6 +43,18 @@ def test_the_cuts_go_through_most_lesion(study):
     assert planes.best_cuts(np.zeros(SHAPE, bool)) == pytest.approx((11.5, 13.5, 9.5), abs=0.6)
 
 
+def test_a_lesion_at_the_rim_does_not_choose_the_slice(study):
+    head, lesions = np.zeros((24, 24, 24), bool), np.zeros((24, 24, 24))
+    head[7:22, 2:22, 2:22] = True
+    head[0:7, 8:12, 8:12] = True                       # a neck whose end is all lesion, and few inside
+    lesions[0:2, 8:12, 8:12], lesions[12, 10, 10] = 1, 1
+    assert planes.best_cuts(head, lesions)[0] == 12
+
+
+def test_what_the_font_lacks_is_a_sign():
+    assert figures.printable("lésion \u2265 6, 日本") == "lésion \u2265 6, \ufffd\ufffd"
+
+
 def test_a_painted_slice_keeps_its_classes():
     structures = np.full((8, 8), labels.CLASS["thalamus_left"], np.uint8)
     structures[:, 4:] = labels.CLASS["csf"]

@@ -162,6 +162,17 @@ def test_the_guess_is_the_best_one_for_its_gaussian(planted, prediction):
     np.testing.assert_allclose(np.asarray(said).reshape(24), expected, atol=2e-3)
 
 
+def test_tempered_noise_keeps_its_temperature_on_each_side(planted):
+    known, noise = planted[0], RANDOM(3).standard_normal((64, *SHAPE)).astype(np.float32)
+    made = np.asarray(prior.tempered(known, noise, 1.0, 0.5))
+    axis = np.asarray(known.axes[0])
+    scores = [np.einsum("bzyxf, zyxf -> b", some, axis) for some in (noise, made)]
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
+    rest = [some - score[:, None, None, None, None] * axis for some, score in zip((noise, made), scores, strict=True)]
+    np.testing.assert_allclose(rest[1], 0.5 * rest[0], atol=1e-4)
+    np.testing.assert_allclose(prior.tempered(known, noise, 1.0, 1.0), noise, atol=1e-6)
+
+
 def test_an_untold_prior_does_not_hear(planted):
     noisy, tau = RANDOM(9).standard_normal((1, *SHAPE)).astype(np.float32), np.array([0.7], np.float32)
     untold = np.zeros(1, np.float32)

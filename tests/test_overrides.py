@@ -106,7 +106,8 @@ def test_no_bound_is_of_a_field_that_does_not_exist(root):
     ("optimizer.accumulate=0", "at least 1"), ("sampler.name=ddim", "one of euler, heun"), ("batch=0", "at least 1"),
     ("data.language=de", "one of en, fr, both"), ("data.spacing=3", "one of 8.0, 4.0, 2.0, 1.0, not 3.0"),
     ("optimizer.rate=1e30", "at most 1, not 1e"), ("optimizer.ema=1", "at most 0.99999"),
-    ("seed=4294967296", "at most 2147483647"),
+    ("seed=4294967296", "at most 2147483647"), ("batch=999999", "at most 65536"),
+    ("data.source=", "data.source is empty"),
     ("condition.forget_text=1.5", "at most 1"), ("sampler.text_weight=-1", "at least 0"),
     ("sampler.steps=100000", "at most 1000")])
 def test_a_word_or_number_out_of_range_is_refused(root, field, said):

@@ -181,7 +181,8 @@ def test_without_an_image_the_text_decides_all(model):
 @pytest.mark.parametrize("wrong, told", [
     (dict(text_weight=-1.0), "text weight -1.0 cannot be used: give a number from 0 to 100"),
     (dict(text_weight=float("nan")), "text weight nan"), (dict(text_weight=1e9), "text weight 1000000000.0"),
-    (dict(number=0), "number 0 cannot be made"), (dict(steps=0), "steps 0 cannot be taken: give 1 to 1000"),
+    (dict(number=0), "number 0 cannot be made"),
+    (dict(seed=2**64), "up to 2147483647"), (dict(steps=0), "steps 0 cannot be taken: give 1 to 1000"),
     (dict(mask="mask.nii.gz"), "give the --image too"), (dict(prompt=" "), "prompt: it is empty"),
     (dict(image="scan.nii.gz"), "its name does not end in a contrast"),
     (dict(image="a_FLAIR.nii.gz"), "a_FLAIR.nii.gz"),

@@ -111,9 +111,11 @@ def test_a_mistake_is_told_before_any_model_is_looked_for(sample, visit, tmp_pat
 
 
 def test_a_folder_that_cannot_be_written_is_told_at_once(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr("pathlib.Path.mkdir", refused)
     code, _, error = sample(f"--prompt={PROMPT}", "--workdir=nowhere", f"--out={tmp_path / 'locked'}")
-    assert code == 2 and "cannot be written: choose another --out" in error
+    assert code == 2 and "cannot be written (Permission denied): choose another --out" in error
 
 
 def test_check_speaks_to_a_terminal_without_accents(sample, monkeypatch, capsys):
@@ -135,7 +137,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(sample, family, tmp_pat
     with monkeypatch.context() as pressed:
         pressed.setattr(MedFuse, "stream", interrupted)
         code, _, error = sample(*asked)
-    assert code == 130 and "1 of 3 samples are whole in out; go on with: python " in error
+    assert code == 130 and "1 of 3 samples are whole in out; go on with: " in error
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["sample-000"]
     onward = next(line for line in error.splitlines() if "go on with: " in line).partition("go on with: ")[2]
     assert sample(*shlex.split(onward)[2:])[0] == 0
@@ -150,5 +152,6 @@ def test_a_finished_family_shows_two_brains_once_and_says_what_comes_next(launch
     places = [runs / f"ldm/samples/{name}/sample.json" for name in ("control", "heavy")]
     told, written = [json.loads(place.read_text()) for place in places], [place.stat().st_mtime_ns for place in places]
     assert code == 0 and told[0]["commanded"]["phenotype"] == "control" and told[1]["commanded"]["phenotype"] == "SPMS"
-    assert "python launch/sample.py --workdir=runs --prompt=" in out and "tensorboard --logdir=runs" in out
+    assert "launch/sample.py --workdir=runs '--prompt=" in out and "-m tensorboard.main --logdir=runs" in out
+    assert out.count(sys.orig_argv[0]) == 3                  # `python` alone may be another, without this package
     assert train(*asked)[0] == 0 and [place.stat().st_mtime_ns for place in places] == written

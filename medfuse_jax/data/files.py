@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and arrays that grow on disk."""
 
+import fcntl
 import os
 import platform
 import re
@@ -28,6 +29,41 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary.exists():
             temporary.unlink()
+
+
+def writable(folder: str | Path, flag: str) -> None:
+    """MedFuseError when a flag's folder cannot be made or written, before long work begins; nothing is left behind."""
+    folder = Path(folder).absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise MedFuseError(f"{there}: a file, not a folder: choose another {flag}")
+    trial = there / f".{platform.node()}.{os.getpid()}.trial"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError as error:
+        raise MedFuseError(f"{there}: cannot be written ({error.strerror}): choose another {flag}, or change its "
+                           "permissions") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The only process of this machine that works in a folder; MedFuseError when another one does.
+
+    The lock is the system's: it ends with the process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise MedFuseError(f"{folder}: process {file.read().strip() or 'unknown'} is at work there: wait until it "
+                               "ends, or choose another --workdir") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 @contextmanager

@@ -181,8 +181,8 @@ def _believable(header: headers.Header, size: int, packed: bool, path: Path) -> 
             file.seek(-4, io.SEEK_END)
             end = int.from_bytes(file.read(4), "little")
         if end > header.end + TRAILING_BYTES:
-            raise MedFuseError(f"{path}: the header claims {header.end} bytes and the end of the gzip data {end}: "
-                               "cut short, damaged, or not only a scan; copy or export it again")
+            raise MedFuseError(f"{path}: cut short, damaged, or not only a scan: copy or export it again (the header "
+                               f"claims {header.end} bytes, the end of the gzip data {end})")
 
 
 def _image(stream: io.BufferedIOBase, header: headers.Header, path: Path) -> np.ndarray:

@@ -21,6 +21,7 @@ from medfuse_jax.data.prepared import valid_is_train
 from medfuse_jax.errors import MedFuseError
 
 EPOCHS = 2**31            # more than are ever seen; grain counts the examples of all, and without end overflows
+MOST_REPEATED = 64        # times that a batch may hold a study
 LANGUAGES = {"en": ("en",), "fr": ("fr",), "both": ("en", "fr")}
 
 
@@ -122,6 +123,9 @@ class Examples:
     def train(self, batch: int, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Endless batches (this process' rows of them) from step `first_step` on, made ahead by threads."""
         rows = self.cohort.rows("train")
+        if batch > MOST_REPEATED * len(rows):
+            raise MedFuseError(f"{self.cohort.folder}: a batch of {batch} would hold each of the {len(rows)} training "
+                               f"studies {batch // len(rows)} times: give --config.batch={len(rows)} or less")
         if batch > len(rows):
             logging.warning("%s: a batch of %d holds some of the %d training studies more than once: give "
                             "--config.batch=%d or less, or more data", self.cohort.folder, batch, len(rows), len(rows))

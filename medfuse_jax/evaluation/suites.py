@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from medfuse_jax import family
-from medfuse_jax.data.files import whole_file
+from medfuse_jax.data.files import whole_file, writable
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.evaluation import alignment, autoencoder, ldm
 from medfuse_jax.evaluation.estimate import Figure
@@ -26,8 +26,9 @@ def evaluate(workdir: str | Path, suites: Sequence[str], out: str | Path, data: 
     workdir, out = Path(workdir), Path(out)
     if number < 2:
         raise MedFuseError(f"number {number} says nothing of the spread: give 2 or more")
-    found = {}
-    for suite in chosen(workdir, suites):
+    found, names = {}, chosen(workdir, suites)
+    writable(out, "--out")
+    for suite in names:
         judged = opened(workdir, suite, None if data is None else Path(data), out, number, seed)
         spacing = {"spacing_mm": float(judged.config.data.spacing)}
         found[suite] = {name: figure | spacing for name, figure in SUITES[suite](judged).items()}

@@ -59,6 +59,15 @@ def fitted(latents: Float[np.ndarray, f"n {Z}"], facts: Float[np.ndarray, "n m s
                  np.mean(left_over**2, axis=0).reshape(shape) + 1e-4)
 
 
+def tempered(prior: Prior, noise: Latent, along: float, beside: float) -> Latent:
+    """Noise of temperature `along` on the axes in which people differ most, and `beside` on what they leave.
+
+    What they leave is independent from number to number in this Gaussian: its samples are grain, not anatomy.
+    """
+    score = jnp.einsum("b z y x f, k z y x f -> b k", noise, prior.axes)
+    return beside * noise + (along - beside) * jnp.einsum("b k, k z y x f -> b z y x f", score, prior.axes)
+
+
 def guess(prior: Prior, noisy: Latent, tau: PerExample, facts: Facts, told: PerExample,
           prediction: Prediction) -> Latent:
     """What the Gaussian says the network should say of a noised latent; facts count where `told` is 1."""

@@ -204,6 +204,8 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
     "map_text", "map_image": t b z y x share of each place, "interaction": t b}.
     """
     predict, prediction = predictor(config, borrowed["autoencoder"].config.model.features), config.process.prediction
+    # Less than the noise that was trained on: nearer to the mean, and less of it is taken for lesions.
+    along, beside = config.sampler.temperature, config.sampler.detail
 
     def draw(params: Params, noise: jax.Array, text: Text, image: Image, weights: guidance.Weights,
              subsets: tuple[guidance.Subset, ...], steps: int, name: sampler.Name = "heun",
@@ -221,8 +223,7 @@ def sampling(config: Any, borrowed: Mapping[str, Borrowed]) -> Callable[..., tup
             predictions = dict(zip(subsets, flows, strict=True))
             return guidance.fuse(predictions, terms), contribution.decided(predictions, terms) if keep else None
 
-        # Less than the noise that was trained on: nearer to the mean, and less of it is taken for lesions.
-        noise = config.sampler.temperature * noise
+        noise = prior.tempered(prior.Prior(**params["prior"]), noise, along, beside)
         return sampler.integrate(field, noise, sampler.times(steps, config.process.shift), name)
 
     return draw

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -46,8 +46,8 @@ def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
         yield from map(draw, range(subjects))
         return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    waiting: list[Future] = []
     try:
-        waiting = []
         for index in range(subjects):
             with _inherited():
                 waiting.append(pool.submit(draw, index))
@@ -58,6 +58,9 @@ def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
     except BrokenProcessPool as error:
         raise MedFuseError("a process that draws people was ended, for want of memory? Use fewer --jobs") from error
     finally:
+        if waiting:                             # stopped, or given up by who reads: nobody waits for people half drawn
+            for worker in multiprocessing.active_children():
+                worker.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
