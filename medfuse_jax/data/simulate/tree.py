@@ -11,7 +11,7 @@ from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import whole_folder
 from medfuse_jax.data.language import report
 from medfuse_jax.data.nifti import NOTICE, write_volume
-from medfuse_jax.data.simulate.cohort import people
+from medfuse_jax.data.simulate import cohort
 from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit
 from medfuse_jax.data.tables import write_table
@@ -30,7 +30,7 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MedFuseError(f"{out}: exists and is not empty: choose another --out")
-    with whole_folder(out) as root, closing(people(settings, jobs, progress)) as drawn:
+    with whole_folder(out) as root, closing(cohort.people(settings, jobs, progress)) as drawn:
         truth = root / "derivatives" / "truth"
         rows = []
         for index, visits in enumerate(drawn):
@@ -106,7 +106,7 @@ def _write_visit(root: Path, truth: Path, person: str, session: str, visit: Visi
 def _description(name: str, settings: CohortSettings) -> dict[str, Any]:
     made = {"Name": "medfuse_jax simulator", "Version": f"{medfuse_jax.__version__} ({SIMULATOR_VERSION})"}
     return {"Name": name, "BIDSVersion": BIDS_VERSION, "License": "CC0", "GeneratedBy": [made],
-            "settings": settings.__dict__.copy(), "synthetic": True, "notice": NOTICE}
+            "settings": cohort.told(settings), "synthetic": True, "notice": NOTICE}
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
