@@ -143,6 +143,7 @@ def test_commands_refuse_in_one_line_and_write_nothing(root, tmp_path):
         "archive": ("prepare.py", [f"--source={scan}", "--out=out", "--spacing=8"], "unpack an archive"),
         "table": ("prepare.py", [f"--source={bad}", "--out=out", "--spacing=8"], "line 2: age 420 is outside 0 to 120"),
         "inside": ("prepare.py", [f"--source={bad}", f"--out={bad}/out", "--spacing=8"], "lies inside the source"),
+        "maps": ("simulate.py", ["--out=out", f"--label_maps={bad}"], "no label map (*.nii.gz): give whole-brain maps"),
         "image": ("sample.py", ["--prompt=FLAIR", "--image=y_FLAIR.nii", "--workdir=runs"], "does not exist"),
     }
     before = sorted(tmp_path.rglob("*"))

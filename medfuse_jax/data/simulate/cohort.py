@@ -105,8 +105,14 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
 
 def told(settings: CohortSettings) -> dict[str, Any]:
     """What prepared.json says of how the people were drawn."""
-    maps = settings.label_maps and label_maps.digests(settings.label_maps)       # contents: not where they lie
-    return asdict(settings) | {"label_maps": maps, "simulator_version": SIMULATOR_VERSION}
+    return _told(settings) | {"simulator_version": SIMULATOR_VERSION}
+
+
+def _told(settings: CohortSettings) -> dict[str, Any]:
+    """The settings; label maps by what they hold, not by where they lie."""
+    known = asdict(settings)
+    folder = known.pop("label_maps")
+    return known if folder is None else known | {"label_maps": label_maps.digests(folder)}
 
 
 def _channels(images: np.ndarray) -> np.ndarray:
@@ -128,7 +134,8 @@ def _line(person: str, number: int, split: str, visit: Visit) -> dict[str, Any]:
 
 def home(settings: CohortSettings) -> Path:
     """Where in the user's cache folder the prepared folder of these settings lies, or will lie."""
-    digest = hashlib.sha256(json.dumps(told(settings), sort_keys=True).encode()).hexdigest()[:10]
+    told = json.dumps([_told(settings), SIMULATOR_VERSION], sort_keys=True)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:10]
     return cache_folder() / "cohorts" / f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{digest}"
 
 

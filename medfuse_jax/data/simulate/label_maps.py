@@ -1,6 +1,6 @@
 """Heads of real people: a whole-brain label map (FreeSurfer numbers, true millimetres) becomes a person's own atlas.
 
-The map is moved, never scaled, to the middle of the standard box. What its labels do not hold is made up: a brightness
+The map is moved, never scaled, to the middle of the standard box; maps of 1 mm are not resampled. What its labels do not hold is made up: a brightness
 that runs from CSF over the depth of the cortex into white matter, by which atrophy moves their borders, and a texture.
 """
 
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.definitions import FLUID, TISSUE
+from medfuse_jax.data.definitions import FLUID, TISSUE, bounding_box
 from medfuse_jax.data.nifti import Scan, read_labels
 from medfuse_jax.data.resampling import resample
 from medfuse_jax.data.simulate.atlas import SPACING, Atlas, atlas, keep, kept
@@ -45,12 +45,14 @@ def found(folder: str | Path) -> list[Path]:
 
 
 def chosen(folder: str | Path | None, seed: int, index: int) -> Atlas:
-    """What the person of a seed and an index is made of: each map once before any comes again; None: the template."""
-    if folder is None:
-        return atlas()
-    maps = found(folder)
+    """What the person of a seed and an index is made of; without a folder, the template."""
+    return atlas() if folder is None else own_atlas(one_of(found(folder), seed, index))
+
+
+def one_of(maps: list[Path], seed: int, index: int) -> Path:
+    """The map of a person: each comes once, in an order of the seed, before any comes again."""
     turn, place = divmod(index, len(maps))
-    return own_atlas(maps[np.random.default_rng([seed, turn]).permutation(len(maps))[place]])
+    return maps[np.random.default_rng([seed, turn]).permutation(len(maps))[place]]
 
 
 def derived(folder: str | Path | None) -> None:
@@ -66,16 +68,21 @@ def digests(folder: str | Path) -> list[str]:
     return sorted(_digest(path) for path in found(folder))
 
 
-@lru_cache(maxsize=64)
 def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:LETTERS]
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:LETTERS]
+    except OSError as error:
+        raise MedFuseError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+
+
+def own_atlas(path: Path) -> Atlas:
+    """The atlas of a label map, from the user's cache folder once it was derived."""
+    return _own_atlas(path, _digest(path))
 
 
 @lru_cache(maxsize=2)              # 86 MiB each
-def own_atlas(path: Path) -> Atlas:
-    """The atlas of a label map, from the user's cache folder once it was derived."""
-    digest = _digest(path)
+def _own_atlas(path: Path, digest: str) -> Atlas:
     home = cache_folder() / f"label-map-{MAP_VERSION}-{digest}.npz"
     if home.is_file():
         return kept(home, own=True)
@@ -138,6 +145,8 @@ def _distance(mask: np.ndarray) -> np.ndarray:
 def _brightness(structures: np.ndarray) -> np.ndarray:
     """0 CSF, 1 grey, 2 white: every cut between 0.5 and 1.5 is a surface of equal relative depth in the cortex."""
     white, cortex = (np.char.find(labels.NAMES, kind) >= 0 for kind in ("white_matter", "cortex"))
+    whole, box = structures, bounding_box(structures > 0)
+    structures = np.pad(structures[box], 1)
     white, cortex = white[structures], cortex[structures]            # cerebrum and cerebellum
     csf = np.isin(structures, [0, labels.CLASS["csf"]])
     from_white, from_csf, from_tissue = _distance(white), _distance(csf), _distance(white | cortex)
@@ -148,7 +157,9 @@ def _brightness(structures: np.ndarray) -> np.ndarray:
     # What is never cut goes on as its surroundings do, so that it draws no rim around itself.
     cut = white | cortex | csf
     nearest = ndimage.distance_transform_edt(~cut, return_distances=False, return_indices=True)
-    return ndimage.gaussian_filter(brightness[tuple(nearest)].astype(np.float32), 0.5)
+    smooth = np.zeros(whole.shape, np.float32)
+    smooth[box] = ndimage.gaussian_filter(brightness[tuple(nearest)], 0.5)[1:-1, 1:-1, 1:-1]
+    return smooth
 
 
 def _texture(structures: np.ndarray, seed: int) -> np.ndarray:
