@@ -1,7 +1,8 @@
 """Heads of real people: a whole-brain label map (FreeSurfer numbers, true millimetres) becomes a person's own atlas.
 
-The map is moved, never scaled, to the middle of the standard box; maps of 1 mm are not resampled. What its labels do not hold is made up: a brightness
-that runs from CSF over the depth of the cortex into white matter, by which atrophy moves their borders, and a texture.
+The map is moved, never scaled, to the middle of the standard box; maps of 1 mm keep every voxel, on other grids the
+nearest counts. What labels do not hold is made up: a brightness that runs from CSF over the depth of the cortex into
+white matter, by which atrophy moves their borders, and a texture.
 """
 
 import hashlib
