@@ -134,7 +134,7 @@ def test_a_map_without_sulci_gets_them(own):
     made, affine = numbers(0.92)
     made[(made == 24) | (made == SKULL)] = 0
     made[96:98, 112, 100:110] = 24
-    made = ml(label_maps.derive(nifti.Scan(made.astype(np.int32), affine)).structures)
+    made = ml(label_maps.structures_of(nifti.Scan(made.astype(np.int32), affine)))
     truth, csf = 0.92**3 * ml(own.structures), labels.CLASS["csf"]
     assert 0.4 < made[csf] / truth[csf] < 1.1
     np.testing.assert_allclose(np.delete(made, [0, csf]), np.delete(truth, [0, csf]), rtol=0.1)     # another grid
@@ -143,18 +143,20 @@ def test_a_map_without_sulci_gets_them(own):
 @pytest.mark.parametrize("change, why", [
     (lambda made: np.where(np.isin(made, (10, 49)), 0, made), "no thalamus_left, thalamus_right: give a whole-brain"),
     (lambda made: np.where(made > 0, made + 500, 0), "numbers that FreeSurfer's aseg and aparc do not"),
-    (lambda made: np.where(made == 24, 24, 0), "no brain in it"),
+    (lambda made: np.where(made == 24, 24, 0), "no cerebral_white_matter_left"),
+    (lambda made: np.where(made > 40, 0, made), "no cerebral_white_matter_right"),
+    (lambda made: made[::-1], "left structures lie on the right"),
 ])
 def test_what_is_no_brain_is_refused(change, why):
     made, affine = numbers()
     with pytest.raises(MedFuseError, match=why):
-        label_maps.derive(nifti.Scan(change(made).astype(np.int32), affine, path="m.nii.gz"))
+        label_maps.structures_of(nifti.Scan(change(made).astype(np.int32), affine, path="m.nii.gz"))
 
 
 def test_what_does_not_fit_is_refused():
     made, affine = numbers(1.5)
     with pytest.raises(MedFuseError, match="of its brain fits the standard box"):
-        label_maps.derive(nifti.Scan(made.astype(np.int32), affine, path="m.nii.gz"))
+        label_maps.structures_of(nifti.Scan(made.astype(np.int32), affine, path="m.nii.gz"))
 
 
 @pytest.mark.parametrize("names, why", [((), "no label map"), (("a_space-MNI152_dseg.nii.gz",), "in MNI space"),

@@ -26,6 +26,7 @@ MAP_VERSION = 1
 LETTERS = 16
 CSF_MM = 8.0                       # CSF farther from the brain is the neck's, or a mistake
 LEAST_CSF, GAP_MM, WIDE_GAP_MM = 0.05, 2, 6      # of all that is labelled: with less, sulci were left unlabelled
+LEAST_VOXELS = 8                   # of a structure
 LEAST_INSIDE = 0.995               # of the map that must fit the standard box
 PIAL_MM = 5.0                      # a sulcus lies no farther from white matter, even where it is shut [assume]
 CSF_FADE_MM, WHITE_FADE_MM = 3.0, 2.0
@@ -92,30 +93,36 @@ def _own_atlas(path: Path, digest: str) -> Atlas:
 
 
 def derive(scan: Scan, seed: int = 0) -> Atlas:
-    """The atlas of one label map; `seed` is of its texture."""
+    """The atlas of one label map; `seed` is of its texture. MedFuseError for what is no whole brain."""
+    structures = structures_of(scan)
+    return Atlas(structures, _brightness(structures), _texture(structures, seed), widening(structures),
+                 grid.standard(SPACING).affine[:3, 3], own=True)
+
+
+def structures_of(scan: Scan) -> np.ndarray:
+    """The classes of a map on the standard box at 1 mm: one head, with all structures, without gaps."""
     strange, share = labels.unknown(scan.array)
     if share > 0.02:
         raise MedFuseError(f"{scan.path}: {share:.0%} of it has numbers that FreeSurfer's aseg and aparc do not "
                            f"({', '.join(map(str, strange[:5]))}): give a map in FreeSurfer numbers")
-    structures = _filled(_placed(labels.to_classes(scan.array), scan))
-    missing = [name for name, count in zip(labels.NAMES, np.bincount(structures.ravel(), minlength=len(labels.NAMES)),
-                                           strict=True) if count < 8]
+    classes = labels.to_classes(scan.array)
+    counts = np.bincount(classes.ravel(), minlength=len(labels.NAMES))
+    missing = [name for name, count in zip(labels.NAMES, counts, strict=True) if count < LEAST_VOXELS and name != "csf"]
     if missing:
         raise MedFuseError(f"{scan.path}: no {', '.join(missing[:3])}: give a whole-brain map in FreeSurfer numbers")
-    return Atlas(structures, _brightness(structures), _texture(structures, seed), widening(structures),
-                 grid.standard(SPACING).affine[:3, 3], own=True)
+    return _filled(_placed(classes, scan))
 
 
 def _placed(classes: np.ndarray, scan: Scan) -> np.ndarray:
     """Classes on the standard box: the middle plane at x = 0, the brain's middle in the middle; nothing is scaled."""
     brain = np.isin(classes, TISSUE)
-    if not brain.any():
-        raise MedFuseError(f"{scan.path}: no brain in it: give a whole-brain map in FreeSurfer numbers")
     ends = [np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]] for axis in range(3)]
     middle = scan.affine[:3, :3] @ np.mean(ends, axis=1) + scan.affine[:3, 3]
-    right = labels.right_side(classes, classes.shape, scan.affine)
-    half = np.argwhere(brain & right).mean(axis=0), np.argwhere(brain & ~right).mean(axis=0)
-    middle[0] = scan.affine[0, :3] @ np.mean(half, axis=0) + scan.affine[0, 3]
+    left, right = (scan.affine[0, :3] @ np.argwhere(np.char.endswith(labels.NAMES, side)[classes]).mean(axis=0)
+                   for side in ("_left", "_right"))
+    if left >= right:
+        raise MedFuseError(f"{scan.path}: its left structures lie on the right by its affine: export it again")
+    middle[0] = (left + right) / 2 + scan.affine[0, 3]
     affine = scan.affine.copy()
     affine[:3, 3] += np.array(grid.CENTRE_MM) - middle
     placed = resample(classes, affine, grid.standard(SPACING), order=0)
