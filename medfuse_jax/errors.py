@@ -8,4 +8,5 @@ class MedFuseError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        shown = str(message).encode("utf-8", "backslashreplace").decode()       # a path may hold what is no text
+        super().__init__(" ".join(shown.split()))

@@ -3,7 +3,6 @@
 import gzip
 import itertools
 import json
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,53 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 from nibabel import orientations
+from spoilt import AFFINE, ARRAY, RANDOM, damaged, patched, saved, some, written
 
 from medfuse_jax.data import MedFuseError, nifti, read_mask, read_volume, write_volume
-
-AFFINE = np.array([[3.0, 0, 0, -20], [0, 4.0, 0, -30], [0, 0, 5.0, -25], [0, 0, 0, 1]])
-RANDOM = np.random.default_rng(0)
-ARRAY = RANDOM.normal(100, 10, (14, 13, 12)).astype(np.float32)
-
-
-def saved(path: Path, array: np.ndarray = ARRAY, affine: np.ndarray | None = AFFINE, **header: object) -> Path:
-    """A file written by nibabel alone, some header fields overwritten."""
-    image = nibabel.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, 1)
-    content = image.to_bytes()
-    told = nibabel.Nifti1Header(content[:348], check=False)          # the image would put its own affine back
-    for name, value in header.items():
-        told[name] = value
-    content = told.binaryblock + content[348:]
-    return written(path, gzip.compress(content, 1) if path.suffix == ".gz" else content)
-
-
-def patched(path: Path, where: int, kind: str, *values: float) -> Path:
-    """Header bytes that no library would write."""
-    saved(path)
-    content = bytearray(path.read_bytes())
-    struct.pack_into(kind, content, where, *values)
-    path.write_bytes(bytes(content))
-    return path
-
-
-def damaged(path: Path, place: int, flip: int = 0xFF) -> Path:
-    content = bytearray(saved(path).read_bytes())
-    content[place] ^= flip
-    path.write_bytes(bytes(content))
-    return path
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
-
-def some(value: float, share: float) -> np.ndarray:
-    array = ARRAY.copy()
-    array.ravel()[:int(share * array.size)] = value
-    return array
-
 
 SHEAR = AFFINE @ np.array([[1, 0.4, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 BROKEN = {

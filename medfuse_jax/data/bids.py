@@ -13,7 +13,7 @@ from typing import Any
 from absl import logging
 
 from medfuse_jax.data import labels
-from medfuse_jax.data.tables import read_table, write_table
+from medfuse_jax.data.tables import NUMBERS, read_table, write_table
 from medfuse_jax.errors import MedFuseError
 
 __all__ = ["Study", "index", "read_table", "write_table"]
@@ -21,6 +21,7 @@ __all__ = ["Study", "index", "read_table", "write_table"]
 NAME = re.compile(r"(?P<entities>(?:[a-z]+-[A-Za-z0-9]+_)+)(?P<suffix>[A-Za-z0-9]+)\.nii(?:\.gz)?")
 FOLDER = re.compile(r"(sub|ses)-[A-Za-z0-9]+")
 DAYS_A_YEAR = 365.25
+MOST_YEARS = NUMBERS["date_years"][1]
 COVARIATES = ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")
 PASSING = ("age", "disease_duration_years")            # a person's row tells them at the first visit; they go on
 
@@ -82,6 +83,8 @@ class File:
 def index(root: str | Path) -> list[Study]:
     """All visits of a tree that hold at least one image, by person and session; those with a problem say it."""
     root = Path(root)
+    if root.is_file():
+        raise MedFuseError(f"{root}: a file, not a folder: unpack an archive, and give the root of the BIDS tree in it")
     if not root.is_dir():
         raise MedFuseError(f"{root}: no such folder: give the root of a BIDS tree (the folder that holds sub-*)")
     people = [folder for folder in sorted(root.glob("sub-*")) if folder.is_dir()]
@@ -148,6 +151,8 @@ def _dates(visits: dict[str, dict[str, Any]], path: Path) -> dict[str, float]:
         days = {session: visit["days_from_first"] for session, visit in visits.items()
                 if visit.get("days_from_first") is not None}
     first = min(days.values(), default=0.0)
+    if max(days.values(), default=0.0) - first > MOST_YEARS * DAYS_A_YEAR:
+        raise MedFuseError(f"{path}: the visits are dated more than {MOST_YEARS:g} years apart: correct the dates")
     if sorted(days, key=lambda session: days[session]) != sorted(days):
         logging.warning("%s: visits are not dated in the order of their names: the dates are believed", path)
     return {session: (day - first) / DAYS_A_YEAR for session, day in days.items()}

@@ -66,6 +66,8 @@ def parse(block: bytes, name: str) -> Header:
 def _recognised(block: bytes, name: str) -> nibabel.Nifti1Header:
     if len(block) < 352:
         raise MedFuseError(f"{name}: {len(block)} bytes, shorter than a NIfTI header: copy or export it again")
+    if block[:2] == b"\x1f\x8b":
+        raise MedFuseError(f"{name}: compressed more than once: unpack it once with gunzip")
     if block[128:132] == b"DICM":
         raise MedFuseError(f"{name}: this is DICOM, not NIfTI: convert it with dcm2niix")
     sizes = {int.from_bytes(block[:4], order): order for order in ("little", "big")}

@@ -30,6 +30,7 @@ __all__ = ["Scan", "read_labels", "read_marks", "read_mask", "read_volume", "res
 SLAB_BYTES = 2**24
 TRAILING_BYTES = 2**20                     # after the image; more is a lying header or a bomb
 DEFLATE_LIMIT = 1040                       # deflate packs at most 1032 to 1
+MAXIMUM_LABEL = 2**24                      # float32 counts no further
 MAXIMUM_NOT_FINITE = 0.01                  # of the voxels: set to 0 up to here, refused beyond
 SPACES = {"scanner": 1, "aligned": 2, "MNI152": 4}
 IDENTIFYING = ("patient", "subjectid", "subjectname", "institution", "operator", "physician", "referring", "performing",
@@ -42,6 +43,7 @@ OTHER_FORMATS = {
     (".mgz", ".mgh"): "FreeSurfer's format: convert it with mri_convert",
     (".img", ".hdr", ".img.gz"): "half of a pair: convert it to .nii.gz",
     (".nrrd", ".mha"): "not NIfTI: convert it to .nii.gz",
+    (".zip", ".tar", ".tar.gz", ".tgz", ".7z"): "an archive: unpack it and give a .nii or .nii.gz file",
 }
 
 
@@ -74,8 +76,8 @@ def read_labels(path: str | Path) -> Scan:
     """A label map: whole numbers (int32), possibly all 0."""
     scan = _read(path)
     whole = np.rint(scan.array)
-    if scan.array.min() < 0 or np.abs(scan.array - whole).max() > 1e-3:
-        raise MedFuseError(f"{path}: values that are no label numbers: give a label map of whole numbers >= 0")
+    if scan.array.min() < 0 or scan.array.max() > MAXIMUM_LABEL or np.abs(scan.array - whole).max() > 1e-3:
+        raise MedFuseError(f"{path}: values that are no label numbers: give whole numbers from 0 to {MAXIMUM_LABEL}")
     return _logged(Scan(whole.astype(np.int32), scan.affine, scan.fixups, scan.path))
 
 
@@ -130,8 +132,8 @@ def _logged(scan: Scan) -> Scan:
 def _read(path: str | Path, image: bool = False) -> Scan:
     """Header, image, orientation, finiteness: what all kinds of volume share."""
     path = Path(path)
-    size = _file_size(path)
     try:
+        size = _file_size(path)
         with open(path, "rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)

@@ -4,7 +4,9 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from medfuse_jax.data import findings
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.errors import MedFuseError
 
-MAXIMUM_BYTES = 2**26
+MAXIMUM_BYTES, MAXIMUM_LINES, MAXIMUM_COLUMNS = 2**24, 10**5, 10**4      # of a table of people
 MISSING = {"", "n/a", "na", "nan", "none", "null"}
 KEYS = {"participants.tsv": ("participant_id",), "sessions.tsv": ("session_id",)}        # by the end of the file's name
 SEXES = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M", "o": None, "other": None}
@@ -66,18 +68,23 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     if "\0" in text:
         raise MedFuseError(f"{path}: not a text file: save the table as tab-separated UTF-8 text")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="," if path.suffix == ".csv" else "\t",
-                        quoting=csv.QUOTE_MINIMAL if path.suffix == ".csv" else csv.QUOTE_NONE)
+                        quoting=csv.QUOTE_MINIMAL if path.suffix == ".csv" else csv.QUOTE_NONE, strict=True)
     try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        lines = [(reader.line_num, cells) for cells in islice(reader, MAXIMUM_LINES + 1)
+                 if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise MedFuseError(f"{path}: line {reader.line_num}: {error}: mend that line") from error
+    if reader.line_num > MAXIMUM_LINES:
+        raise MedFuseError(f"{path}: more than {MAXIMUM_LINES} lines: no table of people; check the path")
     if not lines:
         raise MedFuseError(f"{path}: an empty table: write a header and a row for each person or visit")
     return lines
 
 
 def _check_names(names: list[str], path: Path) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    if len(names) > MAXIMUM_COLUMNS:
+        raise MedFuseError(f"{path}: more than {MAXIMUM_COLUMNS} columns: no table of people; check the path")
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if "" in names:
         raise MedFuseError(f"{path}: column {names.index('') + 1} has no name: name it or delete it")
     if doubled:
@@ -125,8 +132,9 @@ def _typed(row: dict[str, Any], place: str) -> dict[str, Any]:
 
 
 def _number(cell: str, name: str, low: float, high: float, place: str) -> float:
+    digits = cell.removesuffix("+") if name == "age" else cell       # BIDS writes 89+ for the very old
     try:
-        number = float(cell.removesuffix("+") if name == "age" else cell)        # BIDS writes 89+ for the very old
+        number = float(digits.replace("_", "?"))                     # Python would read 4_2 as 42
     except ValueError as error:
         raise MedFuseError(f"{place}: {name} {cell!r} is not a number: write a number or n/a") from error
     if not (math.isfinite(number) and low <= number <= high):
@@ -151,7 +159,8 @@ def write_table(rows: Iterable[Mapping[str, Any]], path: str | Path, columns: It
     names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     lines = [names, *([_written(row.get(name)) for name in names] for row in rows)]
     with whole_file(path) as temporary:
-        temporary.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+        temporary.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8",
+                             errors="backslashreplace")                          # a path may hold what is no text
     return path
 
 

@@ -1,4 +1,4 @@
-"""One person's head without disease: a smooth map from subject to atlas.
+"""One person's head without disease: a smooth map from subject to atlas, the template or the person's own label map.
 
 All maps are backward: at a point of the subject (mm in the standard box) they tell the point of the atlas (mm).
 """
@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from medfuse_jax.data import grid
-from medfuse_jax.data.simulate.atlas import SPACING, atlas
+from medfuse_jax.data.simulate.atlas import SPACING, Atlas, atlas
 
 TEMPLATE_SHRINK = 0.92             # the template is inflated by 1.28 in volume [data]
 HEAD_PERCENT = 2.8                 # standard deviation of linear head size within a sex [assume]
@@ -28,6 +28,12 @@ class Head(NamedTuple):
     spacing: float                 # working voxel, mm
     subject: np.ndarray            # 4 x 4 affine part: atlas mm -> subject mm
     ventricle_factor: float        # how wide this person's ventricles are for the age
+    atlas: Atlas                   # what the map leads to
+
+    @property
+    def smallest_jacobian(self) -> float:
+        """The least determinant of the map's derivative: above 0 it does not fold."""
+        return float(jacobians(self.nodes, NODE_MM).min())
 
 
 @lru_cache(maxsize=8)
@@ -75,17 +81,16 @@ def jacobians(nodes: np.ndarray, step: float) -> np.ndarray:
     return np.linalg.det(np.moveaxis(rows, (0, 1), (-1, -2))) / step**3
 
 
-@lru_cache(maxsize=1)
-def _brain_box() -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the atlas's brain, mm."""
-    inside = np.argwhere(atlas().structures[::2, ::2, ::2] > 0) * 2 * SPACING + atlas().origin
-    return inside.min(axis=0) - 2, inside.max(axis=0) + 2
+def head(random: np.random.Generator, sex: str, spacing: float, source: Atlas | None = None) -> Head:
+    """Draw a person's head: size by sex, a small rotation and shift, a smooth deformation that does not fold.
 
-
-def head(random: np.random.Generator, sex: str, spacing: float) -> Head:
-    """Draw a person's head: size by sex, a small rotation and shift, a smooth deformation that does not fold."""
+    source: the person's own label map, whose size is kept; None: the template.
+    """
+    source = source or atlas()
     size = TEMPLATE_SHRINK * SEX_SCALE[sex] * (1 + HEAD_PERCENT / 100 * np.clip(random.standard_normal(), -2.5, 2.5))
     stretch = size * (1 + 0.012 * random.standard_normal(3).clip(-2, 2))
+    if source.own:
+        stretch = np.ones(3)
     angles = np.deg2rad(2.5) * random.standard_normal(3).clip(-2, 2)
     turn = _rotation(angles)
     centre, shift = np.array(grid.CENTRE_MM), 2.0 * random.standard_normal(3).clip(-2, 2)
@@ -93,7 +98,7 @@ def head(random: np.random.Generator, sex: str, spacing: float) -> Head:
     subject[:3, :3] = turn * stretch
     subject[:3, 3] = centre + shift - subject[:3, :3] @ centre
 
-    corners = np.array(np.meshgrid(*np.stack(_brain_box()).T, indexing="ij")).reshape(3, -1)
+    corners = np.array(np.meshgrid(*source.brain_box.T, indexing="ij")).reshape(3, -1)
     corners = subject[:3, :3] @ corners + subject[:3, 3:]
     edge = np.array(grid.CENTRE_MM) - np.array(grid.BOX_MM) / 2
     low = np.clip(np.floor((corners.min(axis=1) - 4 - edge) / CROP_MM), 0, None)
@@ -108,8 +113,9 @@ def head(random: np.random.Generator, sex: str, spacing: float) -> Head:
     while jacobians(straight + bend, NODE_MM).min() <= 0.15:
         bend /= 2
     shape = tuple(int(n) for n in extent / spacing)
+    ventricles = float(np.exp(0.3 * np.clip(random.standard_normal(), -2, 2)))
     return Head((straight + bend).astype(np.float32), np.round(low * CROP_MM / spacing).astype(int), shape, spacing,
-                subject, float(np.exp(0.3 * np.clip(random.standard_normal(), -2, 2))))
+                subject, 1.0 if source.own else ventricles, source)
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
@@ -130,9 +136,8 @@ def to_voxels(nodes: np.ndarray, person: Head, box: tuple[slice, ...] | None = N
     return along_axes(nodes, matrices)
 
 
-def nearest(points: np.ndarray) -> np.ndarray:
-    """Atlas class at points (3, ...) in atlas mm; background outside."""
-    source = atlas()
+def nearest(source: Atlas, points: np.ndarray) -> np.ndarray:
+    """Class of an atlas at points (3, ...) in its mm; background outside."""
     index = ((points - source.origin.astype(np.float32)[(slice(None),) + (None,) * (points.ndim - 1)]) / SPACING + 0.5)
     index = index.astype(np.int32)
     for axis, size in enumerate(source.structures.shape):
@@ -141,6 +146,6 @@ def nearest(points: np.ndarray) -> np.ndarray:
 
 
 def linear(volume: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """A volume of the atlas at points (3, n), linear, float32."""
-    at = (points - atlas().origin.astype(np.float32)[:, None]) / np.float32(SPACING)
+    """A volume of an atlas at points (3, n), linear, float32."""
+    at = (points - grid.standard(SPACING).affine[:3, 3].astype(np.float32)[:, None]) / np.float32(SPACING)
     return ndimage.map_coordinates(volume, at, order=1, mode="nearest", output=np.float32)

@@ -4,7 +4,9 @@ Deep grey structures are shaped by tissue maps inside slightly enlarged ellipsoi
 measured on six public label maps (SynthSeg's training maps, Apache 2.0, registered affinely to MNI152).
 """
 
+from dataclasses import fields
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from absl import logging
@@ -15,7 +17,7 @@ from medfuse_jax.data import grid
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.data.simulate.derivation import SPACING, WIDENING_MM, Atlas, derive
 
-__all__ = ["ATLAS_VERSION", "SPACING", "WIDENING_MM", "Atlas", "atlas"]
+__all__ = ["ATLAS_VERSION", "SPACING", "WIDENING_MM", "Atlas", "atlas", "keep", "kept"]
 
 ATLAS_VERSION = 4
 
@@ -41,10 +43,20 @@ def atlas() -> Atlas:
     """The atlas, derived once (about 10 s) and then read from the user's cache folder (0.2 s)."""
     path = cache_folder() / f"atlas-{ATLAS_VERSION}.npz"
     if path.is_file():
-        with np.load(path) as kept:
-            return Atlas(**{name: kept[name] for name in Atlas._fields})
+        return kept(path)
     logging.info("deriving the label atlas from the MNI152 template (once, about 10 s) into %s", path)
-    made = derive(_templates())
+    return keep(derive(_templates()), path)
+
+
+def kept(path: Path, own: bool = False) -> Atlas:
+    """An atlas as `keep` has written it."""
+    with np.load(path) as arrays:
+        return Atlas(**{field.name: arrays[field.name] for field in fields(Atlas) if field.name != "own"}, own=own)
+
+
+def keep(made: Atlas, path: Path) -> Atlas:
+    """Write an atlas for the next run, and give it back."""
+    arrays = {field.name: getattr(made, field.name) for field in fields(Atlas) if field.name != "own"}
     with whole_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **made._asdict())
+        np.savez(file, **arrays)
     return made

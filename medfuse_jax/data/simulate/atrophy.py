@@ -1,15 +1,15 @@
 """Where atrophy moves the borders of a head: structures shrink, ventricles and sulci widen, to volumes that are met."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.definitions import TISSUE, classes_of, expected_ml
-from medfuse_jax.data.simulate.anatomy import NODE_MM, Head, linear, nearest, to_voxels
-from medfuse_jax.data.simulate.atlas import SPACING, WIDENING_MM, atlas
+from medfuse_jax.data.definitions import TISSUE, classes_of, expected_ml, voxel_counts
+from medfuse_jax.data.norms import REFERENCE_AGE
+from medfuse_jax.data.simulate.anatomy import NODE_MM, Head, jacobians, linear, nearest, to_voxels
+from medfuse_jax.data.simulate.atlas import SPACING, WIDENING_MM, Atlas
 
 SCALED = ("thalamus", "caudate", "putamen", "hippocampus")
 LARGEST_SCALE, SMALLEST_SCALE = 1.28, 0.78      # backward, linear: beyond these the falloff would fold
@@ -29,31 +29,59 @@ class Brain(NamedTuple):
 
 
 def brain(person: Head, age: float, sex: str, deviation: dict[str, float]) -> Brain:
-    """The person's brain at an age, with each structure at its deviation (percent) from what is expected."""
+    """The person's brain at an age, with each structure at its deviation (percent) from what is expected.
+
+    Expected are the norms; of a head made of a person's own label map, the map's volumes, taken as those at 40 years.
+    """
     cubic_ml = person.spacing**3 / 1000
-    plain = nearest(to_voxels(person.nodes, person))
-    intracranial_ml = float(np.count_nonzero(plain)) * cubic_ml
-
-    def target(structure: str) -> float:
-        expected = expected_ml(structure, age, sex, intracranial_ml)
-        return expected * (1 + deviation.get(structure, 0.0) / 100)
-
-    lost = -min(deviation.get("whole_brain", 0.0), 0.0)
-    width = target("lateral_ventricle") * person.ventricle_factor * (1 + VENTRICLE_GAIN * lost)
-    points = to_voxels(_widened(person, min(width, LARGEST_VENTRICLES_ML)), person)
-    for name in SCALED * 2:                                     # twice: neighbours push one another
-        _scale(points, person, name, target(name))
-    structures = nearest(points)
+    plain = nearest(person.atlas, to_voxels(person.nodes, person))
+    target = _targets(person, plain, age, sex, deviation)
+    points = _moved(person, target)
+    structures = nearest(person.atlas, points)
     structures[plain == 0] = 0
     structures[(plain > 0) & (structures == 0)] = labels.CLASS["csf"]
     inside = np.flatnonzero(structures)
-    _cut(structures.reshape(-1), points.reshape(3, -1), inside, target("whole_brain") / cubic_ml)
+    share = CORTEX_SHARE
+    if person.atlas.own:
+        cortex, white = (voxel_counts(plain)[labels.classes_in(group)].sum() for group in ("cortex", "white_matter"))
+        share = cortex / (cortex + white)
+    _cut(person.atlas, structures.reshape(-1), points.reshape(3, -1), inside, target["whole_brain"] / cubic_ml, share)
     texture = np.zeros(structures.shape, np.float32)
-    texture.reshape(-1)[inside] = linear(atlas().texture, points.reshape(3, -1)[:, inside])
-    return Brain(structures, texture, intracranial_ml)
+    texture.reshape(-1)[inside] = linear(person.atlas.texture, points.reshape(3, -1)[:, inside])
+    return Brain(structures, texture, float(np.count_nonzero(plain)) * cubic_ml)
 
 
-def _cut(structures: np.ndarray, points: np.ndarray, inside: np.ndarray, tissue_voxels: float) -> None:
+def smallest_jacobian(person: Head, age: float, sex: str, deviation: dict[str, float]) -> float:
+    """The least determinant of the derivative of the whole map, atrophy included: above 0 nothing folds."""
+    target = _targets(person, nearest(person.atlas, to_voxels(person.nodes, person)), age, sex, deviation)
+    return float(jacobians(_moved(person, target), person.spacing).min())
+
+
+def _targets(person: Head, plain: np.ndarray, age: float, sex: str, deviation: dict[str, float]) -> dict[str, float]:
+    """The volume, ml, that each structure is to have; `plain` are the classes before atrophy."""
+    cubic_ml, counts, target = person.spacing**3 / 1000, voxel_counts(plain), {}
+    head_ml = float(np.count_nonzero(plain)) * cubic_ml
+    for name in (*SCALED, "whole_brain", "lateral_ventricle"):
+        expected = expected_ml(name, age, sex, head_ml)
+        if person.atlas.own:
+            own = float(counts[classes_of(name)].sum()) * cubic_ml
+            expected *= own / expected_ml(name, REFERENCE_AGE, sex, head_ml)
+        target[name] = expected * (1 + deviation.get(name, 0.0) / 100)
+    lost = -min(deviation.get("whole_brain", 0.0), 0.0)
+    width = target["lateral_ventricle"] * person.ventricle_factor * (1 + VENTRICLE_GAIN * lost)
+    return target | {"lateral_ventricle": min(width, LARGEST_VENTRICLES_ML)}
+
+
+def _moved(person: Head, target: dict[str, float]) -> np.ndarray:
+    """The map at the working voxels, float32 (3, x, y, z), after ventricles and deep structures took their volumes."""
+    points = to_voxels(_widened(person, target["lateral_ventricle"]), person)
+    for name in SCALED * 2:                                     # twice: neighbours push one another
+        _scale(points, person, name, target[name])
+    return points
+
+
+def _cut(source: Atlas, structures: np.ndarray, points: np.ndarray, inside: np.ndarray, tissue_voxels: float,
+         cortex_share: float) -> None:
     """Decide CSF, cortex and white matter where the atlas leaves it open, so that the tissue has its volume.
 
     Atrophy moves both borders of the cortex along the brightness: sulci widen, and white matter retreats with them.
@@ -66,17 +94,18 @@ def _cut(structures: np.ndarray, points: np.ndarray, inside: np.ndarray, tissue_
     is_open = is_cerebellum | np.isin(classes, [*left_right[0], *left_right[1], k["csf"]])
     at = inside[is_open]
     is_cerebellum = is_cerebellum[is_open]
-    bright = linear(atlas().brightness, points[:, at]) + CEREBELLUM_SPARED * is_cerebellum
+    bright = linear(source.brightness, points[:, at]) + CEREBELLUM_SPARED * is_cerebellum
     other = np.isin(classes[~is_open], TISSUE).sum()
     number = int(np.clip(tissue_voxels - other, 1, len(at) - 1))
     darkest = np.partition(bright, len(at) - number)[len(at) - number]
     tissue = bright >= darkest
     cerebral = tissue & ~is_cerebellum
-    whites = int((1 - CORTEX_SHARE) * cerebral.sum())
+    whites = int((1 - cortex_share) * cerebral.sum())
     ranked = bright[cerebral]
     border = np.partition(ranked, len(ranked) - whites)[len(ranked) - whites]
-    right = points[0, at] >= 0
     (cortex_left, cortex_right), (white_left, white_right) = left_right
+    csf = structures[at] == k["csf"]                            # elsewhere the class tells the side
+    right = np.where(csf, points[0, at] >= 0, np.isin(structures[at], [cortex_right, white_right]))
     grey, white = np.where(right, cortex_right, cortex_left), np.where(right, white_right, white_left)
     cut = np.where(bright < border, grey, white)
     cut = np.where(is_cerebellum, structures[at], cut)
@@ -89,7 +118,7 @@ def _scale(points: np.ndarray, person: Head, name: str, target_ml: float) -> Non
     sides = []
     for side in ("left", "right"):
         structure = f"{name}_{side}"
-        centre, inverse = _moments(structure)
+        centre, inverse = person.atlas.moments[structure]
         reach = FALLOFF[1] * np.sqrt(np.diag(np.linalg.inv(inverse))) + 6
         low, high = _node_box(person, np.stack([centre - reach, centre + reach]))
         box = tuple(slice(int(a * NODE_MM / person.spacing), int((b - 1) * NODE_MM / person.spacing))
@@ -103,8 +132,8 @@ def _scale(points: np.ndarray, person: Head, name: str, target_ml: float) -> Non
         sides.append((labels.CLASS[structure], part, offset, fade))
 
     def volume(scale: float) -> float:
-        return cubic_ml * sum(int(np.count_nonzero(nearest(part + np.float32(scale - 1) * fade * offset) == number))
-                              for number, part, offset, fade in sides)
+        moved = [(number, part + np.float32(scale - 1) * fade * offset) for number, part, offset, fade in sides]
+        return cubic_ml * sum(int(np.count_nonzero(nearest(person.atlas, part) == number)) for number, part in moved)
 
     scale = 1.0
     for _ in range(3):
@@ -114,31 +143,25 @@ def _scale(points: np.ndarray, person: Head, name: str, target_ml: float) -> Non
         part += np.float32(scale - 1) * fade * offset
 
 
-@lru_cache(maxsize=32)
-def _moments(structure: str) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and inverse covariance of a structure of the atlas, mm."""
-    points = np.argwhere(atlas().structures == labels.CLASS[structure]) * SPACING + atlas().origin
-    return points.mean(axis=0), np.linalg.inv(np.cov(points.T))
-
-
 def _widened(person: Head, target_ml: float) -> np.ndarray:
     """The nodes after the lateral ventricles were widened, or narrowed, to a volume: a flow, so it cannot fold."""
     ventricles = classes_of("lateral_ventricle")
-    low, high = _ventricle_nodes(person)
+    low, high = _node_box(person, person.atlas.ventricle_box)
     part = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
     box = tuple(slice(int(a * NODE_MM / person.spacing), int((b - 1) * NODE_MM / person.spacing))
                 for a, b in zip(low, high, strict=True))
 
     def volume(inner: np.ndarray) -> float:
         trial[part] = inner
-        return np.isin(nearest(to_voxels(trial, person, box)), ventricles).sum() * person.spacing**3 / 1000
+        classes = nearest(person.atlas, to_voxels(trial, person, box))
+        return np.isin(classes, ventricles).sum() * person.spacing**3 / 1000
 
     trial = person.nodes.copy()
     inner = person.nodes[part]
     now, direction = volume(inner), 0.0
     direction = 1.0 if now < target_ml else -1.0
     for _ in range(14):
-        push = _push(inner.reshape(3, -1)).reshape(inner.shape)
+        push = _push(person.atlas, inner.reshape(3, -1)).reshape(inner.shape)
         onward = inner - direction * push
         after = volume(onward)
         if (after - target_ml) * direction >= 0 or (after - now) * direction <= 0:
@@ -150,23 +173,12 @@ def _widened(person: Head, target_ml: float) -> np.ndarray:
     return trial
 
 
-def _push(points: np.ndarray) -> np.ndarray:
+def _push(source: Atlas, points: np.ndarray) -> np.ndarray:
     """The outward push from the lateral ventricles at points (3, n), atlas mm."""
-    source = atlas()
     first = source.origin + (WIDENING_MM - SPACING) / 2
     at = (points - first.astype(np.float32)[:, None]) / np.float32(WIDENING_MM)
     return np.stack([ndimage.map_coordinates(source.widening[..., axis], at, order=1, mode="nearest", output=np.float32)
                      for axis in range(3)])
-
-
-@lru_cache(maxsize=1)
-def _ventricle_corners() -> np.ndarray:
-    index = np.argwhere(np.isin(atlas().structures, classes_of("lateral_ventricle"))) * SPACING + atlas().origin
-    return np.stack([index.min(axis=0) - 26, index.max(axis=0) + 26])
-
-
-def _ventricle_nodes(person: Head) -> tuple[np.ndarray, np.ndarray]:
-    return _node_box(person, _ventricle_corners())
 
 
 def _node_box(person: Head, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

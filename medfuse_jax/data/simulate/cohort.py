@@ -21,7 +21,7 @@ from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import GrowingArray
 from medfuse_jax.data.prepared import Example, splits, writing
-from medfuse_jax.data.simulate.atlas import atlas
+from medfuse_jax.data.simulate import label_maps
 from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
 from medfuse_jax.errors import MedFuseError
@@ -33,7 +33,7 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 
 def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Iterator[list[Visit]]:
     """The visits of person 0, 1, 2 ... in order, drawn by `jobs` processes, with progress on stderr."""
-    atlas()                                     # derived once here, so that the workers find it in the cache
+    label_maps.derived(settings.label_maps)     # once here, so that the workers find all in the cache
     draw = partial(simulate_person, settings.seed, settings=settings)
     with Progress(f"simulating people at {settings.spacing:g} mm", settings.subjects, "person", shows=progress) as told:
         for number, visits in enumerate(_drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
@@ -108,7 +108,14 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
 
 def told(settings: CohortSettings) -> dict[str, Any]:
     """What prepared.json says of how the people were drawn."""
-    return asdict(settings) | {"simulator_version": SIMULATOR_VERSION}
+    return _told(settings) | {"simulator_version": SIMULATOR_VERSION}
+
+
+def _told(settings: CohortSettings) -> dict[str, Any]:
+    """The settings; label maps by what they hold, not by where they lie."""
+    known = asdict(settings)
+    folder = known.pop("label_maps")
+    return known if folder is None else known | {"label_maps": label_maps.digests(folder)}
 
 
 def _channels(images: np.ndarray) -> np.ndarray:
@@ -130,7 +137,7 @@ def _line(person: str, number: int, split: str, visit: Visit) -> dict[str, Any]:
 
 def home(settings: CohortSettings) -> Path:
     """Where in the user's cache folder the prepared folder of these settings lies, or will lie."""
-    told = json.dumps([asdict(settings), SIMULATOR_VERSION], sort_keys=True)
+    told = json.dumps([_told(settings), SIMULATOR_VERSION], sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:10]
     return cache_folder() / "cohorts" / f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{digest}"
 

@@ -1,6 +1,7 @@
 """How the label atlas is derived from the MNI152 template: tissue maps inside ellipsoids, CSF grown into ventricles."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -9,17 +10,42 @@ from medfuse_jax.data import grid, labels
 from medfuse_jax.data.simulate.ellipsoids import ELLIPSOIDS, mahalanobis, precision
 
 SPACING = 1.0                      # mm; the atlas lives on grid.standard(SPACING), template (inflated) millimetres
-WIDENING_MM = 2.0
+WIDENING_MM, FADING_MM = 2.0, 25.0
 
 
-class Atlas(NamedTuple):
-    """Arrays over grid.standard(1 mm), (x, y, z)."""
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Arrays over grid.standard(1 mm), (x, y, z): of the template, or of one person's own label map."""
 
     structures: np.ndarray         # uint8 classes; csf, cortex and cerebral white matter are re-cut by `brightness`
     brightness: np.ndarray         # float32: 0 CSF, 1 grey, 2 white; where it is cut moves the sulci and the cortex
     texture: np.ndarray            # float32: what of the template's T1 the labels do not explain, WM-GM steps
     widening: np.ndarray           # float32 (x, y, z, 3), every WIDENING_MM: out from the lateral ventricles, fading
     origin: np.ndarray             # mm of voxel 0
+    own: bool = False              # a person's: in true millimetres, and who is made of it has its volumes
+
+    @cached_property
+    def brain_box(self) -> np.ndarray:
+        """Corners of the brain and a margin of 2 mm (2, 3), mm."""
+        inside = np.argwhere(self.structures[::2, ::2, ::2] > 0) * 2 * SPACING + self.origin
+        return np.stack([inside.min(axis=0) - 2, inside.max(axis=0) + 2])
+
+    @cached_property
+    def ventricle_box(self) -> np.ndarray:
+        """Corners of what the lateral ventricles push when they widen (2, 3), mm."""
+        inside = np.argwhere(np.isin(self.structures, labels.classes_in("ventricle")[:2])) * SPACING + self.origin
+        return np.stack([inside.min(axis=0) - FADING_MM - 1, inside.max(axis=0) + FADING_MM + 1])
+
+    @cached_property
+    def moments(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Centre (3,) and inverse covariance (3, 3) of each deep grey structure, mm."""
+        boxes, found = ndimage.find_objects(self.structures), {}
+        for number in labels.classes_in("deep_grey"):
+            box = boxes[number - 1]
+            points = np.argwhere(self.structures[box] == number) + [side.start for side in box]
+            points = points * SPACING + self.origin
+            found[labels.NAMES[number]] = points.mean(axis=0), np.linalg.inv(np.cov(points.T))
+        return found
 
 
 # The six maps are of older adults with wide ventricles; the template's caudate lies nearer the midline [data].
@@ -132,7 +158,7 @@ def derive(templates: dict[str, np.ndarray]) -> Atlas:
     structures[(lower == 2) & _core(brightness, lower == 2, origin)] = k["cerebellum_white_matter_left"]
     for name in ("cerebral_cortex", "cerebral_white_matter", "cerebellum_cortex", "cerebellum_white_matter"):
         structures[(structures == k[f"{name}_left"]) & ~left] = k[f"{name}_right"]
-    return Atlas(structures, brightness, _texture(t1, structures), _widening(structures), origin)
+    return Atlas(structures, brightness, _texture(t1, structures), widening(structures), origin)
 
 
 def _lower_brain(structures: np.ndarray, templates: dict[str, np.ndarray], mask: np.ndarray,
@@ -196,14 +222,14 @@ def _texture(t1: np.ndarray, structures: np.ndarray) -> np.ndarray:
     return np.clip(residual, -1.0, 1.0).astype(np.float32)
 
 
-def _widening(structures: np.ndarray) -> np.ndarray:
-    """Unit push outward from the lateral ventricles, fading over 25 mm, sampled every WIDENING_MM."""
+def widening(structures: np.ndarray) -> np.ndarray:
+    """Unit push outward from the lateral ventricles, fading over FADING_MM, sampled every WIDENING_MM."""
     ventricle = np.isin(structures, labels.classes_in("ventricle")[:2])
     step = int(WIDENING_MM / SPACING)
     outside = ndimage.distance_transform_edt(~ventricle).astype(np.float32)
     inside = ndimage.distance_transform_edt(ventricle).astype(np.float32)
     signed = ndimage.gaussian_filter(outside - inside, 1.5)
-    push = np.stack(np.gradient(signed), axis=-1) * np.clip(1 - np.abs(signed) / 25.0, 0, 1)[..., None] ** 2
+    push = np.stack(np.gradient(signed), axis=-1) * np.clip(1 - np.abs(signed) / FADING_MM, 0, 1)[..., None] ** 2
     # block means: the coarse sample stands for all the voxels that it covers
     shape = [n // step for n in structures.shape]
     blocks = push.reshape(shape[0], step, shape[1], step, shape[2], step, 3)

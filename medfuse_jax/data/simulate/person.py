@@ -7,7 +7,7 @@ import numpy as np
 from medfuse_jax.data import grid
 from medfuse_jax.data.definitions import FLUID
 from medfuse_jax.data.findings import Findings
-from medfuse_jax.data.simulate import images, plans
+from medfuse_jax.data.simulate import images, label_maps, plans
 from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
 from medfuse_jax.data.simulate.atrophy import Brain, brain
 from medfuse_jax.data.simulate.lesions import place
@@ -30,6 +30,7 @@ class CohortSettings:
     counterfactual: bool = True           # visits of command people are independent states of one anatomy
     natural_fraction: float = 0.5         # the others follow the command mixture
     refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
+    label_maps: str | None = None         # folder of whole-brain label maps that people are made of, not the template
 
     def __post_init__(self):
         for name in ("subjects", "visits", "refine"):
@@ -37,6 +38,8 @@ class CohortSettings:
                 raise MedFuseError(f"{name}={getattr(self, name)}: at least 1 is needed")
         if self.spacing < 0.5 or CROP_MM % self.spacing:
             raise MedFuseError(f"spacing={self.spacing:g}: take 1, 2, 4 or 8 mm (divisors of 8, at least 0.5)")
+        if self.label_maps is not None:
+            label_maps.found(self.label_maps)
 
     @property
     def factor(self) -> int:
@@ -76,7 +79,8 @@ def plan(seed: int, index: int, settings: CohortSettings) -> list[plans.VisitPla
 def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Visit]:
     """All visits of one person, from a seed and the person's index and nothing else."""
     visits = plan(seed, index, settings)
-    anatomy = head(np.random.default_rng([seed, index, 1]), visits[0].covariates.sex, settings.working_mm)
+    source = label_maps.chosen(settings.label_maps, seed, index)
+    anatomy = head(np.random.default_rng([seed, index, 1]), visits[0].covariates.sex, settings.working_mm, source)
     states = settings.counterfactual and not is_natural(index, settings)
     found, placed, earlier = [], None, None
     for number, visit in enumerate(visits):

@@ -11,7 +11,7 @@ from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import whole_folder
 from medfuse_jax.data.language import report
 from medfuse_jax.data.nifti import NOTICE, write_volume
-from medfuse_jax.data.simulate.cohort import people
+from medfuse_jax.data.simulate import cohort
 from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit
 from medfuse_jax.data.tables import write_table
@@ -30,7 +30,7 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MedFuseError(f"{out}: exists and is not empty: choose another --out")
-    with whole_folder(out) as root, closing(people(settings, jobs, progress)) as drawn:
+    with whole_folder(out) as root, closing(cohort.people(settings, jobs, progress)) as drawn:
         truth = root / "derivatives" / "truth"
         rows = []
         for index, visits in enumerate(drawn):
@@ -48,17 +48,18 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
         _write_json(root / "dataset_description.json", about | {"DatasetType": "raw"})
         _write_json(truth / "dataset_description.json", about | {
             "Name": "Truth behind the simulated MS cohort", "DatasetType": "derivative"})
-        (root / "README").write_text(README)
+        (root / "README").write_text(README if settings.label_maps is None else README + OF_MAPS)
         # Findings and reports are not NIfTI: a validator is told so.
         (root / ".bidsignore").write_text("**/*_findings.json\n**/*_report.txt\n**/labels.tsv\n")
     return out
 
 
-README = f"""A simulated cohort: no person was scanned. {NOTICE}
+README = f"""A simulated cohort: no image here was scanned. {NOTICE}
 
 sub-*/ses-*/anat: images, skull stripped, in medians of the brain. derivatives/truth: what they were drawn from:
 structures (dseg, FreeSurfer numbers), lesions (label-lesion_mask), findings and report of each visit.
 """
+OF_MAPS = "The heads are those of label maps of real people (dataset_description.json: digests), turned and bent.\n"
 COLUMNS = {
     "age": {"Description": "age at the first visit", "Units": "year"},
     "sex": {"Description": "sex", "Levels": {"F": "female", "M": "male"}},
@@ -105,8 +106,9 @@ def _write_visit(root: Path, truth: Path, person: str, session: str, visit: Visi
 
 def _description(name: str, settings: CohortSettings) -> dict[str, Any]:
     made = {"Name": "medfuse_jax simulator", "Version": f"{medfuse_jax.__version__} ({SIMULATOR_VERSION})"}
-    return {"Name": name, "BIDSVersion": BIDS_VERSION, "License": "CC0", "GeneratedBy": [made],
-            "settings": settings.__dict__.copy(), "synthetic": True, "notice": NOTICE}
+    licence = "CC0" if settings.label_maps is None else "that of the label maps which the people are made of"
+    return {"Name": name, "BIDSVersion": BIDS_VERSION, "License": licence, "GeneratedBy": [made],
+            "settings": cohort.told(settings), "synthetic": True, "notice": NOTICE}
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
