@@ -1,12 +1,15 @@
 """A simulated MS cohort as a BIDS tree, with the truth behind every image. No download, no account.
 
     python launch/simulate.py --out=cohort --subjects=20 --visits=3 --spacing=2 --language=en
+    python launch/simulate.py --validate --subjects=200 --out=validation     # the targets beside what is simulated
     python launch/simulate.py --out=cohort --label_maps=maps          # heads of real people, of dseg.nii.gz files
 
 Equal flags make equal files, whatever the number of jobs. Research only, not for clinical use.
 """
 
+import json
 import sys
+from pathlib import Path
 
 try:
     from medfuse_jax import command
@@ -18,7 +21,12 @@ except ModuleNotFoundError as error:
 
 from absl import flags
 
-OUT = flags.DEFINE_string("out", None, "the BIDS tree to write: a new or an empty folder", required=True)
+OUT = flags.DEFINE_string("out", None, "the BIDS tree to write: a new or an empty folder; with --validate, the folder "
+                          "for the table and the figure", required=True)
+VALIDATE = flags.DEFINE_bool("validate", False, "write no cohort: measure natural people (labels at 1 mm, no images), "
+                             "trial arms and rates, and compare them with what was measured in patients")
+RATES = flags.DEFINE_integer("rate_subjects", 1000, "with --validate: people whose thalamus is followed over years",
+                             lower_bound=20)
 SUBJECTS = flags.DEFINE_integer("subjects", 20, "how many people", lower_bound=1)
 VISITS = flags.DEFINE_integer("visits", 3, "how many visits of each person", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "another seed, other people", lower_bound=0)
@@ -36,12 +44,42 @@ def main() -> None:
     from medfuse_jax.data.simulate.person import CohortSettings
     from medfuse_jax.data.simulate.tree import bids
 
+    if VALIDATE.value:
+        validate()
+        return
     settings = CohortSettings(subjects=SUBJECTS.value, visits=VISITS.value, spacing=float(SPACING.value),
                               seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value)
     out = bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
     spacing = max(settings.spacing, 1.0)             # the finest grid that trains
     logging.info("next: %s", command.following("prepare.py", f"--source={out}", "--out=prepared",
                                                f"--spacing={spacing:g}"))
+
+
+def validate() -> None:
+    """validation.md, .json and .png; a line for each quantity that misses its target."""
+    from absl import logging
+
+    from medfuse_jax import figures
+    from medfuse_jax.data.files import whole_file, writable
+    from medfuse_jax.data.simulate import validation
+    from medfuse_jax.data.simulate.cohort import usable_cores
+
+    out = Path(OUT.value)
+    writable(out, "--out")
+    rows = validation.validate(SUBJECTS.value, SEED.value, JOBS.value or usable_cores(), rate_people=RATES.value)
+    with whole_file(out / "validation.md") as path:
+        path.write_text(validation.table(rows), encoding="utf-8")
+    with whole_file(out / "validation.json") as path:
+        told = [one._asdict() | {"inside": one.inside} for one in rows]
+        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    figures.targets([(one.quantity, one.low, one.high, one.value, one.interval) for one in rows],
+                    out / "validation.png", f"{sum(one.inside for one in rows)} of {len(rows)} quantities inside "
+                    "their target (bars: 95 % interval)")
+    for one in rows:
+        if not one.inside:
+            logging.warning("%s: %.3g, target %.3g to %.3g", one.quantity, one.value, one.low, one.high)
+    sys.stdout.write(f"{sum(one.inside for one in rows)} of {len(rows)} quantities inside their target: "
+                     f"{out / 'validation.md'}, {out / 'validation.png'}\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ LEGEND = {"cortex": "cerebral_cortex", "ventricles": "lateral_ventricle", "thala
           "putamen": "putamen", "pallidum": "pallidum", "hippocampus": "hippocampus", "brainstem": "brainstem",
           "cerebellum": "cerebellum_cortex"}
 COLUMNS = (0.0, 0.40, 0.60, 0.85)            # where the columns of the table begin, as a share of its width
+EDGES = (-0.75, 1.75)                        # of the scale on which a target's band is 0 to 1
 LETTERS = 132                                # of a line of the table, or of the lines under it
 
 
@@ -227,6 +228,31 @@ def curve(lines: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path, *,
     figure.text(0.10, 0.91, title, color=INK, fontsize=13, weight="bold", parse_math=False)
     name_ends(axes, ends)
     return write(figure, path, 150, synthetic=False)
+
+
+def targets(rows: Sequence[tuple[str, float, float, float, tuple[float, float]]], path: str | Path,
+            title: str = "") -> Path:
+    """What was reached beside what was asked: (name, low, high, value, interval), each on its own scale.
+
+    The band from low to high has the same place in every row; a point outside is drawn in a warning colour.
+    """
+    down = 1.2 + 0.27 * len(rows)
+    figure = Figure(figsize=(9.0, down), facecolor=SHEET)
+    axes = figure.add_axes((0.40, 0.5 / down, 0.52, 1 - 1.1 / down), facecolor=SHEET)
+    axes.axvspan(0, 1, color=VERDICTS["obeyed"], alpha=0.14, lw=0)
+    for place, (_, low, high, value, ends) in enumerate(rows):
+        at, (left, right) = ((np.asarray(some) - low) / (high - low) for some in (value, ends))
+        colour = VERDICTS["obeyed"] if 0 <= at <= 1 else VERDICTS["not obeyed"]
+        axes.plot(np.clip((left, right), *EDGES), (place, place), color=colour, lw=2.0, alpha=0.6)
+        axes.plot(np.clip(at, *EDGES), place, "o", color=colour, ms=6)
+        axes.text(EDGES[1] + 0.05, place, f"{value:.3g}", color=INK, fontsize=8.5, va="center", parse_math=False)
+    axes.set(xlim=EDGES, ylim=(len(rows) - 0.4, -0.6), xticks=(0, 1), yticks=range(len(rows)))
+    axes.set_xticklabels(("least", "most"), color=QUIET, fontsize=9)
+    axes.set_yticklabels([row[0] for row in rows], color=INK, fontsize=8.5)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.text(0.02, 1 - 0.35 / down, title, color=INK, fontsize=12, weight="bold", parse_math=False)
+    return write(figure, path, 130, synthetic=False)
 
 
 def name_ends(axes: Axes, ends: list[tuple[float, str, str]], room: float = 0.06) -> None:

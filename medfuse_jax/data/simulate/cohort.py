@@ -36,12 +36,13 @@ def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> It
     label_maps.derived(settings.label_maps)     # once here, so that the workers find all in the cache
     draw = partial(simulate_person, settings.seed, settings=settings)
     with Progress(f"simulating people at {settings.spacing:g} mm", settings.subjects, "person", shows=progress) as told:
-        for number, visits in enumerate(_drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
+        for number, visits in enumerate(drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
             yield visits
             told.tell(number)
 
 
-def _drawn(draw: partial, subjects: int, jobs: int) -> Iterator[list[Visit]]:
+def drawn(draw: partial, subjects: int, jobs: int) -> Iterator[Any]:
+    """draw(0), draw(1) ... in order, made by `jobs` processes."""
     if jobs <= 1:
         yield from map(draw, range(subjects))
         return

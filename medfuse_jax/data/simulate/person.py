@@ -1,6 +1,8 @@
 """A simulated person, whole: anatomy, visits, images and the findings that were measured on them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,11 +12,11 @@ from medfuse_jax.data.findings import Findings
 from medfuse_jax.data.simulate import images, label_maps, plans
 from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
 from medfuse_jax.data.simulate.atrophy import Brain, brain
-from medfuse_jax.data.simulate.lesions import place
+from medfuse_jax.data.simulate.lesions import Placed, place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
-SIMULATOR_VERSION = 4
+SIMULATOR_VERSION = 5
 FINEST_WORKING_MM = 1.0
 GOLDEN = 0.6180339887498949
 
@@ -76,17 +78,27 @@ def plan(seed: int, index: int, settings: CohortSettings) -> list[plans.VisitPla
                         counterfactual=settings.counterfactual, voxel_ml=settings.working_mm**3 / 1000)
 
 
-def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Visit]:
-    """All visits of one person, from a seed and the person's index and nothing else."""
+class State(NamedTuple):
+    """The truth of one visit on the head's box, before any image."""
+
+    anatomy: Head
+    body: Brain
+    lesions: list[Placed]                 # as planned
+    voxels: list[np.ndarray]              # of each, what this visit sees
+    mask: np.ndarray                      # bool (x, y, z)
+    findings: Findings
+
+
+def states(seed: int, index: int, settings: CohortSettings) -> Iterator[State]:
+    """The visits of one person as labels alone: anatomy, lesions, findings."""
     visits = plan(seed, index, settings)
     source = label_maps.chosen(settings.label_maps, seed, index)
     anatomy = head(np.random.default_rng([seed, index, 1]), visits[0].covariates.sex, settings.working_mm, source)
-    states = settings.counterfactual and not is_natural(index, settings)
-    found, placed, earlier = [], None, None
-    for number, visit in enumerate(visits):
+    apart, placed, earlier = independent(index, settings), None, None
+    for visit in visits:
         who = visit.covariates
         body = brain(anatomy, who.age, who.sex, visit.deviation)
-        if placed is None or states:
+        if placed is None or apart:
             placed = place(visit.lesions, body.structures, anatomy.spacing)
         voxels = _in_tissue([lesion.at(who.date_years) for lesion in placed], body)
         mask = np.zeros(body.structures.shape, bool)
@@ -94,13 +106,24 @@ def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Vis
             mask[tuple(lesion.T)] = True
         findings = biomarkers.measure(
             body.structures, mask, anatomy.spacing, age=who.age, sex=who.sex,
-            earlier=None if earlier is None or states else (earlier[0], earlier[1], who.date_years - earlier[2]),
+            earlier=None if earlier is None or apart else (earlier[0], earlier[1], who.date_years - earlier[2]),
             source="simulated", phenotype=who.phenotype, treatment=who.treatment, edss=who.edss,
             disease_duration_years=who.disease_duration_years, date_years=who.date_years, contrasts=images.SHOWN)
-        random = np.random.default_rng([seed, index, 2, number])
-        found.append(_seen(anatomy, body, voxels, mask, findings, settings, states, random))
+        yield State(anatomy, body, placed, voxels, mask, findings)
         earlier = body.structures, mask, who.date_years
-    return found
+
+
+def independent(index: int, settings: CohortSettings) -> bool:
+    """Whether a person's visits are independent states of one anatomy, not dates of one life."""
+    return settings.counterfactual and not is_natural(index, settings)
+
+
+def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Visit]:
+    """All visits of one person, from a seed and the person's index and nothing else."""
+    apart = independent(index, settings)
+    return [_seen(state.anatomy, state.body, state.voxels, state.mask, state.findings, settings, apart,
+                  np.random.default_rng([seed, index, 2, number]))
+            for number, state in enumerate(states(seed, index, settings))]
 
 
 def _in_tissue(lesions: list[np.ndarray], body: Brain) -> list[np.ndarray]:

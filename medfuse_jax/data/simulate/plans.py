@@ -31,7 +31,9 @@ CONTROL_DEVIATION = 3.0                                # percent, standard devia
 # Change a year beyond what age explains, percent: patients' rate minus controls' (Azevedo 2018 [paper]; rest [assume]).
 DRIFT = {"thalamus": -0.43, "caudate": -0.70, "putamen": -0.45, "hippocampus": -0.35, "whole_brain": -0.50}
 LOAD_COUPLING = {"thalamus": -0.20, "caudate": -0.18, "putamen": -0.10, "hippocampus": -0.06, "whole_brain": -0.08}
-NEW_LESIONS_A_YEAR = 1.5                               # untreated, at 38 years, mean over people [assume]
+# Untreated RRMS at 38 years, mean over people: such that a trial of active disease reproduces AFFIRM (`trials`).
+NEW_LESIONS_A_YEAR = 2.08
+ACTIVITY = {"CIS": 0.7, "RRMS": 1.0, "SPMS": 0.5, "PPMS": 0.4}                # of new lesions, beside RRMS [assume]
 RATE_RATIO = {"none": 1.0, "moderate": 0.5, "high": 0.17}      # moderate [assume], high: AFFIRM [paper]
 AGE_DECAY, FRAILTY_SHAPE, QUIET = 0.03, 0.8, 0.3       # a year; gamma shape; share without any [assume]
 NEW_MEDIAN_MM3, NEW_SIGMA = 60.0, 0.9                  # [assume]
@@ -82,7 +84,7 @@ def visits(random: np.random.Generator, number: int, *, natural: bool, counterfa
 
 def _natural(random: np.random.Generator, number: int, voxel_ml: float) -> list[VisitPlan]:
     sex = "F" if random.random() < 23 / 30 else "M"
-    age = float(np.round(np.clip(39 + 10.5 * random.standard_normal(), 20, 68), 1))
+    age = float(np.round(natural_age(random), 1))
     if random.random() < CONTROLS:
         deviation = {name: CONTROL_DEVIATION * random.standard_normal() for name in ATROPHY}
         healthy = Covariates(age, sex, "control", "none", 0.0, 0.0)
@@ -98,6 +100,22 @@ def _natural(random: np.random.Generator, number: int, voxel_ml: float) -> list[
                                      + LOAD_COUPLING[name] * load_ml, -35, 8)) for name in ATROPHY}
     who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml), duration)
     return _follow(random, VisitPlan(who, deviation, _visible(lesions, voxel_ml)), number, voxel_ml)
+
+
+def natural_age(random: np.random.Generator, people: int | None = None) -> float | np.ndarray:
+    """Age at the first visit: median 39, 25 to 64 [data]."""
+    return np.clip(39 + 10.5 * random.standard_normal(people), 20, 68)
+
+
+def frailty(random: np.random.Generator, people: int | None = None) -> float | np.ndarray:
+    """How active the disease of a person is beside the mean of 1: none at all in a share QUIET, else gamma."""
+    active = random.random(people) >= QUIET
+    return active * random.gamma(FRAILTY_SHAPE, 1 / (FRAILTY_SHAPE * (1 - QUIET)), people)
+
+
+def new_lesions_a_year(age: float | np.ndarray, treatment: str, phenotype: str) -> float | np.ndarray:
+    """Expected new lesions a year at frailty 1: fewer with age and under treatment."""
+    return NEW_LESIONS_A_YEAR * ACTIVITY[phenotype] * np.exp(-AGE_DECAY * (age - 38)) * RATE_RATIO[treatment]
 
 
 def natural_load(random: np.random.Generator) -> tuple[float, int]:
@@ -185,9 +203,8 @@ def _lives(random: np.random.Generator, first: VisitPlan, years: float, voxel_ml
             life = {"birth_years": -0.2, "remains": float(random.uniform(0.5, 0.9))}
         lesions.append(Planned(lesion.region, lesion.volume_ml, seed=lesion.seed, **life))
     who = first.covariates
-    rate = NEW_LESIONS_A_YEAR / (1 - QUIET) * np.exp(-AGE_DECAY * (who.age - 38)) * RATE_RATIO[who.treatment]
-    frailty = random.gamma(FRAILTY_SHAPE, 1 / FRAILTY_SHAPE)
-    count = 0 if random.random() < QUIET else random.poisson(rate * frailty * years)
+    rate = new_lesions_a_year(who.age, who.treatment, who.phenotype)
+    count = random.poisson(rate * frailty(random) * years)
     own = [lesion.region for lesion in first.lesions]
     for _ in range(min(int(count), 40)):
         general = random.choice(list(SMALL_REGIONS), p=_shares(SMALL_REGIONS))
