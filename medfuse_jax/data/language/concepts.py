@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from medfuse_jax.data.language.lexicon import Lexicon, stem
 from medfuse_jax.data.language.words import (
@@ -18,13 +19,16 @@ from medfuse_jax.data.language.words import (
 LETTERS = {
     "number": "n", "count": "w", "article": "a", "not": "!", "nor": "/", "region": "r", "lesion": "L", "burden": "B",
     "degree": "d", "structure": "s", "preserved": "P", "atrophy": "A", "normal": "o", "ml": "m", "volume": "V",
-    "tally": "C", "total": "t", "new": "N", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e",
+    "tally": "C", "total": "t", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e",
     "sex": "x", "someone": "X", "phenotype": "p", "contrast": "c", "treatment": "T", "healthy": "H",
     "normal brain": "I", "only": "O", "and": "&", "or": "|", "with": "+", "unsupported": "U", "unknown": "?",
     "aside": "~", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")", "to": "z", "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
-    "sign": "S", "free": "f",
+    "sign": "S", "free": "f", "activity": "N", "feature": "K", "stable": "J", "doubt": "q",
 }
+
+
+SHORT, LONG = 3, 24        # letters of words that are too short to be told apart, or too long to be one of ours
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
         key = tuple(stems[at:at + length])
         if key in lexicon.phrases:
             kind, value = lexicon.phrases[key]
+            if length > 1 and _opens_activity(stems, at + length - 1, lexicon):      # "no contrast | enhancement"
+                continue
             return kind, value, length
     token = tokens[at]
     if token in MARKS:
@@ -72,10 +78,24 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
     return "unknown" if token[0].isalnum() else "sign", token, 1
 
 
+def _opens_activity(stems: list[str], at: int, lexicon: Lexicon) -> bool:
+    """Whether a word is the first of several that say one thing of activity; then it belongs to no phrase before."""
+    keys = (tuple(stems[at:at + length]) for length in range(min(lexicon.longest, len(stems) - at), 1, -1))
+    return any(lexicon.phrases.get(key, ("",))[0] in ("activity", "feature") for key in keys)
+
+
+def mended(tokens: list[str], concepts: list[Concept], lexicon: Lexicon) -> dict[int, str]:
+    """Mistyped words by their place, each with the word of the lexicon that it is read as."""
+    unknown = [concept.first for concept in concepts if concept.letter == "?"]
+    found = {i: nearest(tokens[i], lexicon) for i in unknown if len(tokens[i]) > SHORT}
+    return {i: word for i, word in found.items() if word is not None}
+
+
+@lru_cache(maxsize=4096)
 def nearest(word: str, lexicon: Lexicon) -> str | None:
     """The word of the lexicon that an unknown word looks like; None when it is that word itself, out of its phrase."""
     typed = stem(word)
-    if typed in lexicon.vocabulary:
+    if typed in lexicon.vocabulary or len(typed) > LONG:
         return None
     near = [known for known in lexicon.proposable if abs(len(known) - len(typed)) <= 2 and known[0] in typed[:2]]
     close = difflib.get_close_matches(typed, near, n=1, cutoff=0.84)

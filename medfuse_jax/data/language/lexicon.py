@@ -37,7 +37,16 @@ def stems(phrase: str) -> tuple[str, ...]:
     return tuple(map(stem, split(phrase)))
 
 
-@dataclass(frozen=True)
+def merged(*many: dict[str, Table]) -> dict[str, Table]:
+    """Tables of one name joined: the forms of each value one after another."""
+    found: dict[str, Table] = {}
+    for name, table in (item for tables in many for item in tables.items()):
+        into = found.setdefault(name, {})
+        found[name] = into | {value: (*into.get(value, ()), *forms) for value, forms in table.items()}
+    return found
+
+
+@dataclass(frozen=True, eq=False)      # one of each language: compared and hashed as itself
 class Lexicon:
     """One language as data."""
 

@@ -20,7 +20,7 @@ GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$))"              # a degree that d
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
     ("unsupported", r"[!nwdaN]*[rks]*U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
-    ("unsupported", r"![xpcTHIO]"),
+    ("unsupported", r"![xpcTHIOJ]"),
     ("foreign", r"[!nwdaNo]*[rks]*F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
     ("absence", r"![+]?(?:D|u(?!:?n))"),
     ("lesions", rf"t?{COUNT}?(?:{REGIONS}L?|L:?(?:{REGIONS})?)t?{SIZE}?"),
@@ -31,7 +31,16 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
     ("lesions", rf"[na]?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
     ("inside", r"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:]))"),
-    ("new", r"(?:n(?!m)|w|a|!)?(?:N+[rk]*L|LN+)[rk]?|N+L:[n!]"),
+    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?)?"),               # two new lesions
+    ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?"),                            # new lesions
+    ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?"),                   # lésions nouvelles
+    ("activity", rf"(?:{REGIONS})?L(?:{REGIONS})?[+]?!N+(?![NLKrk])"),                             # do not enhance
+    ("activity", rf"{COUNT}?(?:{REGIONS})?(?:L[+]?)?K(?:{REGIONS})?|K:{COUNT}(?:{REGIONS})?L?"),   # five black holes
+    ("activity", rf"K[nwa]N*(?:{REGIONS})?L(?:{REGIONS})?"),                                       # enhancement of two
+    ("activity", rf"(?:N+L?|LN+):{COUNT}L?"),                                                      # new lesions: 3
+    ("activity", r"!L?N(?:,N)*(?:,?[&|!]+L?[NK])+L?"),                                             # no new or enlarging
+    ("activity", rf"{COUNT}?N[&|]N+L?"),
+    ("stable", rf"J(?:{REGIONS})?t?[LB]?|t?[LB][+]?:?J"),
     ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
     ("atrophy", rf"!?d?{STRUCTURES}[:+]?!?d?A(?:{GRADED}|:!)?"),
     ("atrophy", rf"!?d?A:?d?{STRUCTURES}{GRADED}?"),
@@ -46,7 +55,10 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
 SILENT = set("Xatu&|+,.:()yYgoL~")     # may stay unread without a word
 
 
-def spans(concepts: list[Concept]) -> Iterator[tuple[str, list[Concept]]]:
+Span = tuple[str, list[Concept]]      # a rule, and the concepts that it covers
+
+
+def spans(concepts: list[Concept]) -> Iterator[Span]:
     """Concepts in the order of the text, as (rule, concepts it covers); rule "" where none fits."""
     letters = "".join(concept.letter for concept in concepts)
     at = 0
@@ -66,12 +78,13 @@ def prepared(concepts: list[Concept]) -> list[Concept]:
 
     A negation of an unknown word ("no necrotic lesions") must not negate what follows: the word becomes unsupported.
     """
+    concepts = [concept for concept in concepts if concept.letter not in "~q"]
     letters = "".join(concept.letter for concept in concepts)
     kept = []
     carried = re.compile(r"![^,.&+]*(?<![rskc!])$")
     for i, concept in enumerate(concepts):
         letter, value = concept.letter, concept.value
-        if letter == "a" and not re.match(r"a[?]*[rskN?]*L", letters[i:]) or letter == "~":
+        if letter == "a" and not re.match(r"a[?]*[rskN?]*[LNK]", letters[i:]):
             continue
         if letter == "D":
             letter = "u" if re.search("ny$", letters[:i]) or re.match("D[(]ny", letters[i:]) else letter
@@ -87,7 +100,43 @@ def prepared(concepts: list[Concept]) -> list[Concept]:
             continue
         if letter == "/":
             letter = "|" if re.search("[rk]/[rk]|[sk]/[sk]", letters[max(i - 1, 0):i + 2]) else "!"
-        if letter == "|" and carried.search(letters[:i]) and re.match(r"[|][srkN]*[LAB]", letters[i:]):
+        if letter == "|" and carried.search(letters[:i]) and re.match(r"[|][srkN]*[LABK]", letters[i:]):
             letter = "!"
         kept.append(Concept(letter, value, concept.first, concept.last))
     return kept
+
+
+def in_doubt(doubt: Concept, found: list[Span]) -> list[int]:
+    """Which spans a doubt is about: the one around it, else the next, else the one before.
+
+    A doubt that stands before its matter ("suspicion of") looks forward only, one that follows it ("cannot be
+    excluded") back only. What is joined to the matter by "and" and is of its kind is doubted with it.
+    """
+    around = [i for i, (rule, covered) in enumerate(found)
+              if rule and covered[0].first <= doubt.first and doubt.last <= covered[-1].last]
+    later = next((i for i, (_, covered) in enumerate(found) if covered[0].first >= doubt.last), len(found))
+    if around:
+        first = around[0]
+    elif doubt.value != "after" and (first := _beside(found, later, 1, ":(")) is not None:
+        pass
+    elif doubt.value == "before" or (first := _beside(found, later - 1, -1, "+,:(")) is None:
+        return []
+    about = [first]
+    while doubt.value != "after" and [rule for rule, _ in found[about[-1]:about[-1] + 3]] == [found[first][0], "",
+                                                                                             found[first][0]]:
+        if found[about[-1] + 1][1][0].letter not in "&|":
+            break
+        about.append(about[-1] + 2)
+    return about
+
+
+def _beside(found: list[Span], at: int, step: int, across: str) -> int | None:
+    """The nearest span of a rule from `at` on, with nothing but marks of `across` between."""
+    while 0 <= at < len(found):
+        rule, covered = found[at]
+        if rule:
+            return at
+        if covered[0].letter not in across:
+            return None
+        at += step
+    return None
