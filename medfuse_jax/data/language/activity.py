@@ -31,14 +31,16 @@ TEMPLATES: dict[str, Table] = {
     },
     "fr": {
         NEW: ("{count} nouvelles {lesion}",), f"{NEW}.one": ("{count} nouvelle {lesion}",),
-        f"{NEW}.some": ("[de ]nouvelles {lesion}",), f"{NEW}.none": ("aucune nouvelle {lesion}", "pas de nouvelle {lesion}"),
+        f"{NEW}.some": ("[de ]nouvelles {lesion}",), f"{NEW}.none": ("aucune nouvelle {lesion}",
+                                                                     "pas de nouvelle {lesion}"),
         f"{NEW}.also": ("{count} nouvelles",), f"{NEW}.also.one": ("{count} nouvelle",),
         f"{NEW}.also.none": ("aucune nouvelle",),
         ENLARGING: ("{count} {lesion} augmentées de taille", "{count} {lesion} en augmentation de taille"),
         f"{ENLARGING}.one": ("{count} {lesion} augmentée de taille", "{count} {lesion} en augmentation de taille"),
         f"{ENLARGING}.some": ("[des ]{lesion} augmentées de taille",),
         f"{ENLARGING}.none": ("aucune {lesion} augmentée de taille", "pas de {lesion} en augmentation de taille"),
-        f"{ENLARGING}.also": ("{count} augmentées de taille",), f"{ENLARGING}.also.one": ("{count} augmentée de taille",),
+        f"{ENLARGING}.also": ("{count} augmentées de taille",),
+        f"{ENLARGING}.also.one": ("{count} augmentée de taille",),
         f"{ENLARGING}.also.none": ("aucune augmentée de taille",),
         RESOLVED: ("{count} {lesion} disparues",), f"{RESOLVED}.one": ("{count} {lesion} disparue",),
         f"{RESOLVED}.some": ("[des ]{lesion} disparues",), f"{RESOLVED}.none": ("aucune {lesion} disparue",),
@@ -88,7 +90,8 @@ READ: dict[str, dict[str, Table]] = {
                         "without change", "no progression", "no radiological progression")},
         "doubt": {
             "": ("possible", "possibly", "probable", "probably", "suspected", "likely", "maybe", "perhaps", "might be",
-                 "may be", "might", "presumed", "equivocal", "doubtful", "uncertain", "questionable", "( ? )", "unclear",
+                 "may be", "might", "presumed", "equivocal", "doubtful", "uncertain", "questionable", "( ? )",
+                 "unclear",
                  "suspicious", "not certain", "not sure"),
             "before": ("suspicion of", "suspicious for", "query", "rule out", "suggestive of", "consistent with",
                        "compatible with", "concern for", "concerning for", "cannot exclude", "can not exclude",
@@ -97,7 +100,8 @@ READ: dict[str, dict[str, Table]] = {
                       "not excluded", "not ruled out", "can t be excluded", "to be confirmed", "is suspected"),
         },
         "skip": {"": ("since the", "since last", "since previous", "since prior", "since baseline", "compared with",
-                      "compared to", "in comparison with", "clinically stable", "interval", "volumetry", "further", "examination")},
+                      "compared to", "in comparison with", "clinically stable", "interval", "volumetry", "further",
+                      "examination")},
     },
     "fr": {
         "activity": {

@@ -22,7 +22,8 @@ LETTERS = {
     "tally": "C", "total": "t", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e",
     "sex": "x", "someone": "X", "phenotype": "p", "contrast": "c", "treatment": "T", "healthy": "H",
     "normal brain": "I", "only": "O", "and": "&", "or": "|", "with": "+", "unsupported": "U", "unknown": "?",
-    "aside": "~", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")", "to": "z", "between": "v",
+    "aside": "~", "mark": ":", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")", "to": "z",
+    "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
     "sign": "S", "free": "f", "activity": "N", "feature": "K", "stable": "J", "doubt": "q",
 }
@@ -59,7 +60,7 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
         key = tuple(stems[at:at + length])
         if key in lexicon.phrases:
             kind, value = lexicon.phrases[key]
-            if length > 1 and _opens_activity(stems, at + length - 1, lexicon):      # "no contrast | enhancement"
+            if _cuts(stems, at, length, lexicon):      # "no contrast | enhancement"
                 continue
             return kind, value, length
     token = tokens[at]
@@ -78,10 +79,11 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
     return "unknown" if token[0].isalnum() else "sign", token, 1
 
 
-def _opens_activity(stems: list[str], at: int, lexicon: Lexicon) -> bool:
-    """Whether a word is the first of several that say one thing of activity; then it belongs to no phrase before."""
-    keys = (tuple(stems[at:at + length]) for length in range(min(lexicon.longest, len(stems) - at), 1, -1))
-    return any(lexicon.phrases.get(key, ("",))[0] in ("activity", "feature") for key in keys)
+def _cuts(stems: list[str], at: int, length: int, lexicon: Lexicon) -> bool:
+    """Whether a phrase takes the first words of another that says more than they do; then it is none."""
+    return any(tuple(stems[inside:inside + len(key)]) == key
+               for inside in range(at + 1, at + length) for key in lexicon.openings.get(stems[inside], ())
+               if inside + len(key) > at + length)
 
 
 def mended(tokens: list[str], concepts: list[Concept], lexicon: Lexicon) -> dict[int, str]:

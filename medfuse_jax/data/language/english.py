@@ -1,6 +1,6 @@
 """English as data: the words that are written and read, and the templates of sentences."""
 
-from medfuse_jax.data.language import activity
+from medfuse_jax.data.language import activity, wordings
 from medfuse_jax.data.language.further import FURTHER
 from medfuse_jax.data.language.lexicon import Lexicon, merged
 
@@ -259,5 +259,6 @@ TEMPLATES = {
     "patient": ("patient",), "subject": ("subject",),
 }
 
-LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, merged(FURTHER["en"], activity.READ["en"]),
-                  SKIPPED, TEMPLATES | activity.TEMPLATES["en"])
+READ = merged(FURTHER["en"], activity.READ["en"], wordings.READ["en"])
+LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, READ, SKIPPED,
+                  TEMPLATES | activity.TEMPLATES["en"])

@@ -1,6 +1,6 @@
 """French as data: the words that are written and read, and the templates of sentences."""
 
-from medfuse_jax.data.language import activity
+from medfuse_jax.data.language import activity, wordings
 from medfuse_jax.data.language.further import FURTHER
 from medfuse_jax.data.language.lexicon import Lexicon, merged
 
@@ -281,5 +281,6 @@ TEMPLATES = {
     "patient": ("patient",), "subject": ("sujet",),
 }
 
-LEXICON = Lexicon("fr", ",", (0.0, 1.99), NUMBERS, WRITTEN, UNDERSTOOD, merged(FURTHER["fr"], activity.READ["fr"]),
-                  SKIPPED, TEMPLATES | activity.TEMPLATES["fr"])
+READ = merged(FURTHER["fr"], activity.READ["fr"], wordings.READ["fr"])
+LEXICON = Lexicon("fr", ",", (0.0, 1.99), NUMBERS, WRITTEN, UNDERSTOOD, READ, SKIPPED,
+                  TEMPLATES | activity.TEMPLATES["fr"])

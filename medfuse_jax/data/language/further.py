@@ -67,7 +67,8 @@ ENGLISH = {
     "skip": {"": (
         "without gadolinium", "no gadolinium", "without contrast", "no contrast", "no contrast agent",
         "no contrast medium", "non contrast", "without gd",
-        "unenhanced", "non enhanced", "pre contrast", "without contrast agent", "approx", "ca", "please", "hello", "hi", "thanks", "volume of", "typical",
+        "unenhanced", "non enhanced", "pre contrast", "without contrast agent", "approx", "ca", "please", "hello",
+        "hi", "thanks", "volume of", "typical",
         "x", "approx .", "ca .", "old", "long", "later", "normal appearing white matter", "NAWM", "3D", "isotropic",
         "known", "nearly", "almost")},
     "contrast": {"T1w": ("T1 weighted image", "T1w without gadolinium", "T1 without gadolinium", "T1 without contrast",

@@ -93,6 +93,15 @@ class Lexicon:
         return max(map(len, self.phrases))
 
     @cached_property
+    def openings(self) -> dict[str, list[tuple[str, ...]]]:
+        """Phrases of several words that no other phrase may cut, by their first word."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for key, (kind, _) in self.phrases.items():
+            if len(key) > 1 and kind in ("activity", "feature", "region"):
+                found.setdefault(key[0], []).append(key)
+        return found
+
+    @cached_property
     def vocabulary(self) -> dict[str, str]:
         """Every word that is read with a meaning, by its stem, in the order of the tables."""
         return self._words(self.tables)

@@ -14,9 +14,10 @@ from medfuse_jax.data.language.notes import Notes
 from medfuse_jax.data.language.quantities import scaled, total, whole
 from medfuse_jax.data.language.reading import SILENT, Span, in_doubt, prepared, spans
 
-OLDEST, WORST_EDSS = 120.0, 10.0
+OLDEST, ADULT, WORST_EDSS = 120.0, 18.0, 10.0
 DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
 SOME = Range(1)
+DOUBT = "what is only possible is not commanded"
 ELSEWHERE = "new, enlarging, resolved, dark and enhancing lesions are counted in the whole brain"
 
 
@@ -37,6 +38,7 @@ class Said:
     fields: dict = field(default_factory=dict)
     regions: dict[str, Amount] = field(default_factory=dict)
     grades: dict[str, str] = field(default_factory=dict)
+    sites: dict[str, set[str]] = field(default_factory=dict)  # the words that named each region
     parts: dict[str, list] = field(default_factory=dict)      # of a count of the whole brain, region by region
     healthy: bool = False
     stable: bool = False                                      # neither new nor enlarging, unless said otherwise
@@ -75,6 +77,8 @@ class Reader(Notes):
             getattr(self, rule or "leftover")(covered)
         possible = self.possible.statement()
         statement = replace(self.certain.statement(), possible=None if possible == Statement() else possible)
+        if statement.possible:
+            self.warn(DOUBT)
         self.warnings += contradictions(statement, self.certain.healthy)
         if not lesions_said(statement) and self.bare:
             self.warn("lesions without a number, a volume or a region command nothing")
@@ -160,7 +164,19 @@ class Reader(Notes):
             self.warn(f'"{self.words(covered)}": say how many in each region; read as lesions in all of them')
             count = volume = None
         for region in regions:
-            self.amount(region, count, volume, covered)
+            self.amount(region, self.summed(region, count, covered), volume, covered)
+
+    def summed(self, region: str, count: Count, covered: list[Concept]) -> Count:
+        """The count of a region with what other words for a part of it said: one cerebellar and two pontine lesions."""
+        words = {self.words([concept]) for concept in covered if concept.letter in "rk"}
+        before = self.said.regions.get(region, Amount()).count
+        known = self.said.sites.setdefault(region, set())
+        other = bool(known) and not known & words and isinstance(before, int) and isinstance(count, int)
+        known |= words
+        if not other:
+            return count
+        self.said.regions[region] = replace(self.said.regions[region], count=None)
+        return before + count
 
     def amount(self, region: str, count: int | str | Range | None, volume: float | Range | None,
                covered: list[Concept]) -> None:
@@ -258,6 +274,10 @@ class Reader(Notes):
 
     def duration(self, covered: list[Concept]) -> None:
         self.number("disease_duration_years", covered, OLDEST)
+
+    def years(self, covered: list[Concept]) -> None:
+        """RRMS 12 years; RRMS 42 years: a number of years behind a disease is its duration, or an adult's age."""
+        (self.duration if ends(covered[0].value)[0] < ADULT else self.age)(covered)
 
     def edss(self, covered: list[Concept]) -> None:
         self.number("edss", covered, WORST_EDSS)

@@ -15,7 +15,7 @@ COUNT = r"(?:n(?![myY])|[wa!])"
 SIZE = r"(?:[(]t?:?nm[)]?|t?:?nm)"
 REGIONS = r"[rk](?:(?:,[rk])*,?[&|][rk])*"                     # periventricular, cortical and infratentorial
 STRUCTURES = r"[sk](?:(?:,[sk])*,?[&|][sk](?!:?o))*"           # thalamus, caudate and putamen
-GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$))"              # a degree that does not open the next phrase
+GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$)|[(]d[)])"              # a degree that does not open the next phrase
 
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
     ("unsupported", r"[!nwdaN]*[rks]*U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
@@ -24,14 +24,14 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("foreign", r"[!nwdaNo]*[rks]*F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
     ("absence", r"![+]?(?:D|u(?!:?n))"),
     ("lesions", rf"t?{COUNT}?(?:{REGIONS}L?|L:?(?:{REGIONS})?)t?{SIZE}?"),
-    ("lesions", rf"(?:(?:{REGIONS})?L|L{REGIONS}):{COUNT}(?![rkms])"),
-    ("lesions", rf"(?:L:?)?[rk]:?n(?!m){SIZE}?(?=[,.)&]|$)"),
+    ("lesions", rf"(?:(?:{REGIONS})?L|L{REGIONS})(?:,?:){COUNT}(?![rkms])"),
+    ("lesions", rf"(?:(?:L|t?C):?)?[rk]:?n(?!m)L?{SIZE}?(?=[,.)&rk]|$)|[rk]:{COUNT}L{SIZE}?"),
     ("unitless", r"t?[VB]t?:?n(?!m)"),
     ("lesions", rf"t?(?:(?:{REGIONS})?C|C{REGIONS})t?:?n(?!m)"),
     ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
     ("lesions", rf"[na]?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
     ("inside", r"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:]))"),
-    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?)?"),               # two new lesions
+    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?[+]?N*)?"),         # two new lesions
     ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?"),                            # new lesions
     ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?"),                   # lésions nouvelles
     ("activity", rf"(?:{REGIONS})?L(?:{REGIONS})?[+]?!N+(?![NLKrk])"),                             # do not enhance
@@ -44,11 +44,12 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
     ("atrophy", rf"!?d?{STRUCTURES}[:+]?!?d?A(?:{GRADED}|:!)?"),
     ("atrophy", rf"!?d?A:?d?{STRUCTURES}{GRADED}?"),
-    ("atrophy", rf"!?d?A(?:{GRADED}|:!)?"),
+    ("atrophy", rf"!?d?A(?:{GRADED}|:!)?|{STRUCTURES}A,d?A{GRADED}?"),
     ("atrophy", rf"[d!]{STRUCTURES}(?!L)|[sk]:?d(?![BVLskA])"),
     ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P(?:[&|][sk](?![:dA]))*"),
     ("edss", r"e:?n"),
-    ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu"),
+    ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu(?![:(]?n)"),
+    ("years", r"(?<=p)ny(?![xX])"),
     ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(.])n(?=[,.)&]|$)"),
     ("fact", r"[xpcTHIO]"),
 ))

@@ -24,6 +24,8 @@ TOKEN = re.compile(
     rf"|(?<=\d)(?P<dash>[-–—‑−])(?=\d)|(?<![\w)\]%])[-−–](?:{NUMBER})|{NUMBER}|[FMHfmh](?=\d\d\b)|[^\W\d_]\w*"
     rf"|(?P<joint>(?<=\w)[-'’‑](?=\w))|[{re.escape(''.join(MARKS) + QUIET + SPOKEN)}]"
     rf"|[^\w\s{re.escape(''.join(MARKS) + QUIET + SPOKEN)}]+")
+INFRATENTORIAL = re.compile(r"\bIT\b")      # in capitals: otherwise a pronoun
+COUNTED_INFRATENTORIAL = re.compile(r"\bIT\b(?=\s?[:=\d])|(?<=\d )IT\b")
 LONGEST_NUMBER, LARGEST_NUMBER = 12, 1e9      # characters; what is longer or larger counts or measures nothing
 CUBIC = ("mm", "ul", "cubic", "micro")      # no one writes thousandths of these: "1,200 mm3" in any language
 
@@ -32,6 +34,7 @@ def tokens_of(text: str) -> list[str]:
     """Numbers, words and marks; hyphens and apostrophes inside words are gone, and so is what cannot be seen."""
     text = unicodedata.normalize("NFC", text).replace("µ", "u").replace("μ", "u").replace("_", " ")
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    text = (COUNTED_INFRATENTORIAL if text.isupper() else INFRATENTORIAL).sub("infratent", text)
     found: list[str] = []
     for match in TOKEN.finditer(text):
         token = DASH if match["dash"] else match[0]
