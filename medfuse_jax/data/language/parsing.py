@@ -15,8 +15,8 @@ LONGEST = 2000                      # characters of a prompt
 def parse(text: str) -> Reading:
     """Read a sentence in English or French, whichever lexicon knows more of its words.
 
-    A mistyped word is read as the word that it looks like, and a warning says so. A volume that is not tied to a region
-    in the same phrase is the total. What is not said stays free, and what is said in doubt is only `possible`; "healthy"
+    A mistyped word is read as the word that it looks like, and a warning says so. A volume that is not tied to a
+    region in the same phrase is the total. What is not said stays free, and what is said in doubt is only `possible`; "healthy"
     and "normal brain MRI" say that there is no lesion and no atrophy, unless the text says otherwise itself.
     """
     check(text)

@@ -142,7 +142,7 @@ class Reporter:
         return "present" if any(known) else "absent" if len(known) == len(names) else "not assessed"
 
     def impression(self, findings: Findings) -> str:
-        """The same words as a sentence about these findings, so that the report can be read back; then dissemination."""
+        """The words of a sentence about these findings, so that they can be read back; then dissemination."""
         load = "none" if findings.lesion_volume_ml is None else load_word(findings.lesion_volume_ml)
         change = {} if findings.change is None else vars(findings.change)
         statement = Statement(

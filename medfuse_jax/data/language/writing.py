@@ -65,11 +65,12 @@ class Writer(Phrases):
         return self.template("scan").format(names) if names else self.template("scan.unsaid")
 
     def possible(self, statement: Statement) -> list[str]:
-        """What is said in doubt, each phrase with its own."""
+        """What is said in doubt, each phrase with a doubt of its own."""
         doubted = statement.possible
         if doubted is None:
             return []
-        seen, absent = self.findings(doubted)
+        alone = [Statement(**{name: getattr(doubted, name)}) for name in doubted.to_json()]
+        seen, absent = (sum(phrases, []) for phrases in zip(*map(self.findings, alone), strict=True))
         uncounted = [phrase for phrase in seen if not self.begins_with_number(plain(phrase))]
         told = {phrase: "possible" if phrase in uncounted else "probably" for phrase in seen}
         told |= dict.fromkeys((*self.header(doubted), *absent), "probably")
