@@ -30,14 +30,14 @@ class Score(NamedTuple):
 
 def facts_of(statement: Statement) -> set[Fact]:
     """Each stated thing once; what is possible is a thing of its own."""
-    return set(_leaves("", statement.to_json()))
+    return {leaf for name, value in statement.to_json().items() for leaf in _leaves(name, value)}
 
 
 def _leaves(path: str, value: object) -> list[Fact]:
     if isinstance(value, dict) and set(value) != {"low", "high"}:
         amount = set(value) == {"count", "volume_ml"}      # of a region: that lesions are there is a fact as well
         kept = {name: each for name, each in value.items() if not amount or each is not None}
-        inner = [leaf for name, each in kept.items() for leaf in _leaves(f"{path}.{name}".strip("."), each)]
+        inner = [leaf for name, each in kept.items() for leaf in _leaves(f"{path}.{name}", each)]
         return inner or [(path, "there")]
     if isinstance(value, tuple):
         return [(path, str(each)) for each in value]

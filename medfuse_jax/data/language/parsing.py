@@ -16,8 +16,8 @@ def parse(text: str) -> Reading:
     """Read a sentence in English or French, whichever lexicon knows more of its words.
 
     A mistyped word is read as the word that it looks like, and a warning says so. A volume that is not tied to a
-    region in the same phrase is the total. What is not said stays free, and what is said in doubt is only `possible`; "healthy"
-    and "normal brain MRI" say that there is no lesion and no atrophy, unless the text says otherwise itself.
+    region in the same phrase is the total. What is not said stays free, and what is said in doubt is only `possible`;
+    "healthy" and "normal brain MRI" say that there is no lesion and no atrophy, unless the text says otherwise.
     """
     check(text)
     tokens = tokens_of(text)

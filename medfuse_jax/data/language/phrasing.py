@@ -151,14 +151,14 @@ class Phrases:
         """What changed since the earlier visit, black holes and enhancement: one by one, or a change after another."""
         said = {name: getattr(statement, name) for name in ACTIVITY if getattr(statement, name) is not None}
         changed = [name for name in CHANGES if name in said]
-        seen, absent = [], []
+        seen, absent, together = [], [], []
         if len(changed) > 1 and said[changed[0]] and self.rng is not None and self.rng.random() < 0.5:
             first, *others = [self.active(name, said.pop(name), ".also" * (i > 0)) for i, name in enumerate(changed)]
-            seen.append(self.joined([first + self.template("since"), *others], "and"))
+            together = [self.joined([first + self.template("since"), *others], "and")]
         for name, count in said.items():
             since = self.template("since") if name in CHANGES else ""
             (seen if count else absent).append(self.active(name, count) + since)
-        return seen, absent
+        return seen + together, absent      # last: "none resolved and black holes" would deny both
 
     def active(self, name: str, count: Count, also: str = "") -> str:
         """three new lesions; `.also`: two enlarging"""

@@ -163,12 +163,12 @@ class Reader(Notes):
         elif len(regions) > 1 and (count or volume is not None):
             self.warn(f'"{self.words(covered)}": say how many in each region; read as lesions in all of them')
             count = volume = None
-        for region in regions:
+        for region in dict.fromkeys(regions):
             self.amount(region, self.summed(region, count, covered), volume, covered)
 
     def summed(self, region: str, count: Count, covered: list[Concept]) -> Count:
         """The count of a region with what other words for a part of it said: one cerebellar and two pontine lesions."""
-        words = {self.words([concept]) for concept in covered if concept.letter in "rk"}
+        words = {self.words([concept]) for concept in covered if concept.value == region}
         before = self.said.regions.get(region, Amount()).count
         known = self.said.sites.setdefault(region, set())
         other = bool(known) and not known & words and isinstance(before, int) and isinstance(count, int)

@@ -18,10 +18,10 @@ STRUCTURES = r"[sk](?:(?:,[sk])*,?[&|][sk](?!:?o))*"           # thalamus, cauda
 GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$)|[(]d[)])"              # a degree that does not open the next phrase
 
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
-    ("unsupported", r"[!nwdaN]*[rks]*U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
+    ("unsupported", r"[!nwdaN]{0,4}[rks]{0,4}U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", r"![xpcTHIOJ]"),
-    ("foreign", r"[!nwdaNo]*[rks]*F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
+    ("foreign", r"[!nwdaNo]{0,4}[rks]{0,4}F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
     ("absence", r"![+]?(?:D|u(?!:?n))"),
     ("lesions", rf"t?{COUNT}?(?:{REGIONS}L?|L:?(?:{REGIONS})?)t?{SIZE}?"),
     ("lesions", rf"(?:(?:{REGIONS})?L|L{REGIONS})(?:,?:){COUNT}(?![rkms])"),
