@@ -7,6 +7,7 @@ from functools import lru_cache
 from medfuse_jax.data.language.lexicon import Lexicon, stem
 from medfuse_jax.data.language.words import (
     DASH,
+    DATE,
     FIELD_STRENGTH,
     LARGEST_NUMBER,
     MARKS,
@@ -22,7 +23,8 @@ LETTERS = {
     "tally": "C", "total": "t", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e",
     "sex": "x", "someone": "X", "phenotype": "p", "contrast": "c", "treatment": "T", "healthy": "H",
     "normal brain": "I", "only": "O", "and": "&", "or": "|", "with": "+", "unsupported": "U", "unknown": "?",
-    "aside": "~", "mark": ":", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")", "to": "z",
+    "aside": "~", "mark": ":", "apart": ",", "stop": ",", "end": ".", "colon": ":", "open": "(", "close": ")",
+    "to": "z",
     "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
     "sign": "S", "free": "f", "activity": "N", "feature": "K", "stable": "J", "doubt": "q",
@@ -60,15 +62,17 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
         key = tuple(stems[at:at + length])
         if key in lexicon.phrases:
             kind, value = lexicon.phrases[key]
-            if _cuts(stems, at, length, lexicon):      # "no contrast | enhancement"
+            if _cuts(kind, stems, at, length, lexicon):      # "no contrast | enhancement"
                 continue
             return kind, value, length
     token = tokens[at]
+    if token == "?" and (at == 0 or tokens[at - 1] in MARKS):      # "? cortical lesion"
+        return "doubt", "before", 1
     if token in MARKS:
         return MARKS[token], None, 1
     if token == DASH:
         return "to", None, 1
-    if FIELD_STRENGTH.fullmatch(token) or token in QUIET:
+    if FIELD_STRENGTH.fullmatch(token) or DATE.fullmatch(token) or token in QUIET:
         return "skip", None, 1
     if is_negative(token):
         return "refused", "a negative number is not read", 1 + (tuple(stems[at + 1:at + 2]) in lexicon.units)
@@ -79,11 +83,11 @@ def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> t
     return "unknown" if token[0].isalnum() else "sign", token, 1
 
 
-def _cuts(stems: list[str], at: int, length: int, lexicon: Lexicon) -> bool:
+def _cuts(kind: str, stems: list[str], at: int, length: int, lexicon: Lexicon) -> bool:
     """Whether a phrase takes the first words of another that says more than they do; then it is none."""
     return any(tuple(stems[inside:inside + len(key)]) == key
-               for inside in range(at + 1, at + length) for key in lexicon.openings.get(stems[inside], ())
-               if inside + len(key) > at + length)
+               for inside in range(at + 1, at + length) for key, other in lexicon.openings.get(stems[inside], ())
+               if inside + len(key) > at + length and (other != "lesion" or kind == "normal brain"))
 
 
 def mended(tokens: list[str], concepts: list[Concept], lexicon: Lexicon) -> dict[int, str]:

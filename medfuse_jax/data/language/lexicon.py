@@ -13,7 +13,7 @@ from medfuse_jax.data.findings import Range
 
 NUMERIC = ("number", "article", "ml", "years")      # kinds whose value is a number
 UNPROPOSED = ("unsupported", "foreign", "aside", "measure", "skip", "bound", "between", "to", "with", "and", "or",
-              "only", "free", "contrast", "duration")      # kinds whose words cure no typing mistake
+              "only", "free", "contrast", "duration", "number")      # kinds whose words cure no typing mistake
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 
@@ -93,33 +93,35 @@ class Lexicon:
         return max(map(len, self.phrases))
 
     @cached_property
-    def openings(self) -> dict[str, list[tuple[str, ...]]]:
-        """Phrases of several words that no other phrase may cut, by their first word."""
-        found: dict[str, list[tuple[str, ...]]] = {}
+    def openings(self) -> dict[str, list[tuple[tuple[str, ...], str]]]:
+        """Phrases of several words that others may not cut, and their kinds, by their first word."""
+        found: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         for key, (kind, _) in self.phrases.items():
-            if len(key) > 1 and kind in ("activity", "feature", "region"):
-                found.setdefault(key[0], []).append(key)
+            if len(key) > 1 and kind in ("activity", "feature", "region", "lesion"):
+                found.setdefault(key[0], []).append((key, kind))
         return found
 
     @cached_property
     def vocabulary(self) -> dict[str, str]:
         """Every word that is read with a meaning, by its stem, in the order of the tables."""
-        return self._words(self.tables)
+        return self._words(self.tables) | {stem(word): word for form in self.numbers for word in split(form)}
 
     @cached_property
     def proposable(self) -> dict[str, str]:
-        """The words that are worth proposing in place of an unknown one, by their stem."""
-        return self._words((name, table) for name, table in self.tables if name.partition(".")[0] not in UNPROPOSED)
+        """The words that an unknown one may be a slip of, by their stem; never a number, which would be made up."""
+        return self._words((name, table) for name, table in self.tables
+                           if name.partition(".")[0] not in UNPROPOSED)
 
     def _words(self, tables: Iterable[tuple[str, Table]]) -> dict[str, str]:
         forms = [form for _, table in tables for values in table.values() for form in values]
-        return {stem(word): word for form in (*forms, *self.numbers) for word in split(form)}
+        return {stem(word): word for form in forms for word in split(form)}
 
     @property
     def words(self) -> list[str]:
         """Every word that word pieces are learned from, sorted: a change is a change of vocabulary for new families."""
         own = self._words((*self.written.items(), *self.understood.items()))
-        return sorted(set(self.skipped.split()) | set(own.values()))
+        numbers = {word for form in self.numbers for word in split(form)}
+        return sorted(set(self.skipped.split()) | set(own.values()) | numbers)
 
     def is_one(self, value: float | int | Range) -> bool:
         """Whether a number takes the singular."""

@@ -32,6 +32,18 @@ def years(found: Concepts, tokens: list[str]) -> Concepts | None:
     return [replace(found[0], letter="y", value=1.0)] if tokens[found[0].first] == "a" else None
 
 
+def decade(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """in her 40s"""
+    low = found[0].value
+    of_tens = tokens[found[1].first] == "s" and low % 10 == 0
+    return [number(found, low, low + 9)] if of_tens else None
+
+
+def listed(found: Concepts, tokens: list[str]) -> Concepts:
+    """black holes (4)"""
+    return [*found[:-3], replace(found[-3], letter=":"), found[-2]]
+
+
 def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
     """5 to 10; between 5 and 10; one or two; 6 ± 2"""
     low, high = (concept.value for concept in found if concept.letter in "na")
@@ -118,6 +130,8 @@ RULES = (
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
     (r"n[(]n[)]", repeated),
+    (r"(?<![nwa!rkN])(?:N?[rk]*L|K|N)[(]n[)]", listed),
+    (r"n[?]", decade),
     (r"[LADFK]f|[rk]*L[rk]*[fd](?![BVA])", free),
     (r"(?<=V)[(]?m[)]?:?n(?!m)", swapped),
     (r"(?<=[nwa])d(?=[rk]*L)", small),

@@ -9,6 +9,7 @@ from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Count, Range, St
 from medfuse_jax.data.labels import CONTRASTS
 from medfuse_jax.data.language.coherence import as_healthy, contradictions, lesions_said, spoken
 from medfuse_jax.data.language.concepts import Concept
+from medfuse_jax.data.language.further import LATER
 from medfuse_jax.data.language.lexicon import Lexicon
 from medfuse_jax.data.language.notes import Notes
 from medfuse_jax.data.language.quantities import scaled, total, whole
@@ -260,6 +261,14 @@ class Reader(Notes):
         for name in structures or (ATROPHY if grade == "none" else ("whole_brain",)):
             self.put(name, grade, covered, self.said.grades)
 
+    def clear(self, covered: list[Concept]) -> None:
+        """normal cerebellum: no lesion there, and no atrophy of the structures beside it"""
+        for concept in covered:
+            if concept.letter in "rk":
+                self.amount(concept.value, 0, None, covered)
+            elif concept.letter == "s":
+                self.put(concept.value, "none", covered, self.said.grades)
+
     def number(self, name: str, covered: list[Concept], largest: float) -> None:
         value = next(concept.value for concept in covered if concept.letter == "n")
         value = scaled(value, next((concept.value for concept in covered if concept.letter == "y"), 1.0), 4)
@@ -270,7 +279,11 @@ class Reader(Notes):
             self.put(name, value, covered)
 
     def age(self, covered: list[Concept]) -> None:
-        self.number("age", covered, OLDEST)
+        """An age; months without a word on age are those between two visits."""
+        if covered[-1].letter == "y" and covered[-1].value < 1 and covered[0].letter != "g":
+            self.ignore(covered)
+            return self.warn(f'"{self.words(covered)}": {LATER}')
+        return self.number("age", covered, OLDEST)
 
     def duration(self, covered: list[Concept]) -> None:
         self.number("disease_duration_years", covered, OLDEST)

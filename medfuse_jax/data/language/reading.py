@@ -15,10 +15,11 @@ COUNT = r"(?:n(?![myY])|[wa!])"
 SIZE = r"(?:[(]t?:?nm[)]?|t?:?nm)"
 REGIONS = r"[rk](?:(?:,[rk])*,?[&|][rk])*"                     # periventricular, cortical and infratentorial
 STRUCTURES = r"[sk](?:(?:,[sk])*,?[&|][sk](?!:?o))*"           # thalamus, caudate and putamen
+PLACES = r"[rks](?:(?:,[rks])*,?[&|]?[rks])*"
 GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$)|[(]d[)])"              # a degree that does not open the next phrase
 
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
-    ("unsupported", r"[!nwdaN]{0,4}[rks]{0,4}U(?:[&|]*U)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
+    ("unsupported", rf"[!nwdaN]{{0,4}}[rks]{{0,4}}U(?:[&|]*U)*(?:{PLACES})?[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", r"![xpcTHIOJ]"),
     ("foreign", r"[!nwdaNo]{0,4}[rks]{0,4}F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
@@ -35,7 +36,8 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?"),                            # new lesions
     ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?"),                   # lésions nouvelles
     ("activity", rf"(?:{REGIONS})?L(?:{REGIONS})?[+]?!N+(?![NLKrk])"),                             # do not enhance
-    ("activity", rf"{COUNT}?(?:{REGIONS})?(?:L[+]?)?K(?:{REGIONS})?|K:{COUNT}(?:{REGIONS})?L?"),   # five black holes
+    ("activity", rf"{COUNT}?(?:{REGIONS})?(?:L[+]?)?K(?:{REGIONS})?"),                             # five black holes
+    ("activity", rf"K:{COUNT}(?:{REGIONS})?L?"),                                                   # black holes: 5
     ("activity", rf"K[nwa]N*(?:{REGIONS})?L(?:{REGIONS})?"),                                       # enhancement of two
     ("activity", rf"(?:N+L?|LN+):{COUNT}L?"),                                                      # new lesions: 3
     ("activity", r"!L?N(?:,N)*(?:,?[&|!]+L?[NK])+L?"),                                             # no new or enlarging
@@ -47,6 +49,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("atrophy", rf"!?d?A(?:{GRADED}|:!)?|{STRUCTURES}A,d?A{GRADED}?"),
     ("atrophy", rf"[d!]{STRUCTURES}(?!L)|[sk]:?d(?![BVLskA])"),
     ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P(?:[&|][sk](?![:dA]))*"),
+    ("clear", rf"{REGIONS}(?:[&,]{STRUCTURES})?:?o|o{REGIONS}"),
     ("edss", r"e:?n"),
     ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu(?![:(]?n)"),
     ("years", r"(?<=p)ny(?![xX])"),
@@ -118,17 +121,25 @@ def in_doubt(doubt: Concept, found: list[Span]) -> list[int]:
     later = next((i for i, (_, covered) in enumerate(found) if covered[0].first >= doubt.last), len(found))
     if around:
         first = around[0]
-    elif doubt.value != "after" and (first := _beside(found, later, 1, ":(")) is not None:
+    elif doubt.value != "after" and (first := _beside(found, later, 1, ":(|")) is not None:
         pass
     elif doubt.value == "before" or (first := _beside(found, later - 1, -1, "+,:(")) is None:
         return []
     about = [first]
-    while doubt.value != "after" and [rule for rule, _ in found[about[-1]:about[-1] + 3]] == [found[first][0], "",
-                                                                                             found[first][0]]:
-        if found[about[-1] + 1][1][0].letter not in "&|":
-            break
-        about.append(about[-1] + 2)
+    while doubt.value != "after" and (following := _joined(found, about[-1])) is not None:
+        about.append(following)
     return about
+
+
+def _joined(found: list[Span], at: int) -> int | None:
+    """The span that "and" or "nor" joins to another: of its kind, or denied with it."""
+    rules = [rule for rule, _ in found[at:at + 3]]
+    first = [covered[0].letter for _, covered in found[at:at + 3]]
+    if rules[1:2] and rules[1] and first[1] == "!":
+        return at + 1
+    if rules[1:] == ["", rules[0]] and first[1] in "&|":
+        return at + 2
+    return None
 
 
 def _beside(found: list[Span], at: int, step: int, across: str) -> int | None:
