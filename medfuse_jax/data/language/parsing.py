@@ -5,7 +5,8 @@ import unicodedata
 from medfuse_jax.data.language.concepts import concepts_of, mended
 from medfuse_jax.data.language.languages import LEXICONS
 from medfuse_jax.data.language.quantities import gathered
-from medfuse_jax.data.language.reader import Reader, Reading
+from medfuse_jax.data.language.reader import Reader
+from medfuse_jax.data.language.said import Reading
 from medfuse_jax.data.language.words import tokens_of
 from medfuse_jax.errors import MedFuseError
 

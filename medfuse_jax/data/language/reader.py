@@ -1,58 +1,25 @@
 """From the spans of the grammar to the fields of a statement: one method for each rule."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from medfuse_jax.data.definitions import ends
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Count, Range, Statement
-from medfuse_jax.data.labels import CONTRASTS
-from medfuse_jax.data.language.coherence import as_healthy, contradictions, lesions_said, spoken
+from medfuse_jax.data.findings import ATROPHY, Amount, Count, Range, Statement
+from medfuse_jax.data.language.coherence import contradictions, lesions_said, spoken
 from medfuse_jax.data.language.concepts import Concept
 from medfuse_jax.data.language.further import LATER
 from medfuse_jax.data.language.lexicon import Lexicon
 from medfuse_jax.data.language.notes import Notes
-from medfuse_jax.data.language.quantities import scaled, total, whole
+from medfuse_jax.data.language.quantities import scaled, whole
 from medfuse_jax.data.language.reading import SILENT, Span, in_doubt, prepared, spans
+from medfuse_jax.data.language.said import Reading, Said
 
 OLDEST, ADULT, WORST_EDSS = 120.0, 18.0, 10.0
 DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
 SOME = Range(1)
 DOUBT = "what is only possible is not commanded"
 ELSEWHERE = "new, enlarging, resolved, dark and enhancing lesions are counted in the whole brain"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What was read: the statement, its language, runs of words that were not understood, and warnings."""
-
-    statement: Statement
-    language: str
-    ignored: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Said:
-    """The fields of one statement while they are read: of what is certain, or of what is possible."""
-
-    fields: dict = field(default_factory=dict)
-    regions: dict[str, Amount] = field(default_factory=dict)
-    grades: dict[str, str] = field(default_factory=dict)
-    sites: dict[str, set[str]] = field(default_factory=dict)  # the words that named each region
-    parts: dict[str, list] = field(default_factory=dict)      # of a count of the whole brain, region by region
-    healthy: bool = False
-    stable: bool = False                                      # neither new nor enlarging, unless said otherwise
-
-    def statement(self) -> Statement:
-        contrasts = self.fields.pop("contrasts", set())
-        parts = {name: total(counts) for name, counts in self.parts.items()}
-        stable = dict(new_count=0, enlarging_count=0) if self.stable else {}
-        statement = Statement(**(stable | parts | self.fields),
-                              contrasts=tuple(name for name in CONTRASTS if name in contrasts),
-                              lesions_by_region={name: self.regions[name] for name in REGIONS if name in self.regions},
-                              atrophy={name: self.grades[name] for name in ATROPHY if name in self.grades})
-        return as_healthy(statement) if self.healthy else statement
 
 
 class Reader(Notes):

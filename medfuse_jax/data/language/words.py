@@ -17,7 +17,7 @@ GROUPED = rf"\d{{1,3}}(?:[{SPACES}'’]\d{{3}})+(?!\d)|\d{{1,3}}(?: 0\d\d)+(?!\d
 THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+"
 NUMBER = rf"(?:{GROUPED}|{THOUSANDS}(?![\d,])(?:\.\d+)?|\d+(?:[.,]\d+)?|(?<![\w.,])\.\d+)(?:[eE][-+]?\d+(?!\w))?"
 FIELD_STRENGTH = re.compile(r"\d(?:[.,]\d)?\s?[TDd]")
-DATE = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}|\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}")
+DATE = re.compile(r"\d{1,2}(?P<apart>[/.-])\d{1,2}(?P=apart)\d{2,4}|\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}")
 # In this order: a date, a field strength or a dimension (3T, 3D), a product (1x1x1), a dash between numbers, a number
 # with or without its sign, the sex before an age (F42), a word, a joint of words (it separates), a mark, a run of
 # other signs.
