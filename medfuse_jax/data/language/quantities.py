@@ -44,6 +44,11 @@ def listed(found: Concepts, tokens: list[str]) -> Concepts:
     return [*found[:-3], replace(found[-3], letter=":"), found[-2]]
 
 
+def part(found: Concepts, tokens: list[str]) -> Concepts:
+    """two of the five lesions enhance"""
+    return [replace(found[0], last=found[1].last)]
+
+
 def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
     """5 to 10; between 5 and 10; one or two; 6 ± 2"""
     low, high = (concept.value for concept in found if concept.letter in "na")
@@ -130,7 +135,8 @@ RULES = (
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
     (r"n[(]n[)]", repeated),
-    (r"(?<![nwa!rkN])(?:N?[rk]*L|K|N)[(]n[)]", listed),
+    (r"(?<![nwa!rkN])(?:N?[rk]*L|K|N|[rk])[(]n[)]", listed),
+    (r"(?<![xXgeuynYp])nn(?=[rk]*L[rk]*[+]?[NK])", part),
     (r"n[?]", decade),
     (r"[LADFK]f|[rk]*L[rk]*[fd](?![BVA])", free),
     (r"(?<=V)[(]?m[)]?:?n(?!m)", swapped),

@@ -170,8 +170,8 @@ class Reader(Notes):
 
     def activity(self, covered: list[Concept]) -> None:
         """New, enlarging, resolved, enhancing lesions and black holes: "three new lesions", "one enlarging"."""
-        names = dict.fromkeys(concept.value for concept in covered if concept.letter in "NK")
-        count, _ = self.quantity(covered)
+        names = dict.fromkeys(concept.value for concept in covered if concept.letter in "NKh")
+        count = 0 if covered[-1].letter == "h" else self.quantity(covered)[0]
         if count and len(names) > 1 and any(concept.letter in "&|" for concept in covered):
             self.ignore(covered)
             return self.warn(f'"{self.words(covered)}": say how many of each')

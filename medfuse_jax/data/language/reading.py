@@ -21,6 +21,7 @@ GRADED = r"(?::?d(?![BVLA]|[sk]A)|,d(?=[,.)]|$)|[(]d[)])"              # a degre
 GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) for rule, pattern in (
     ("unsupported", rf"[!nwdaN]{{0,4}}[rks]{{0,4}}U(?:[&|]*U)*(?:{PLACES})?[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
+    ("unsupported", rf"!U+[na]?(?:{PLACES})?[NLAK]{{0,3}}(?:{PLACES})?"),
     ("unsupported", r"![xpcTHIOJ]"),
     ("foreign", r"[!nwdaNo]{0,4}[rks]{0,4}F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
     ("absence", r"![+]?(?:D|u(?!:?n))"),
@@ -37,7 +38,8 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?"),                   # lésions nouvelles
     ("activity", rf"(?:{REGIONS})?L(?:{REGIONS})?[+]?!N+(?![NLKrk])"),                             # do not enhance
     ("activity", rf"{COUNT}?(?:{REGIONS})?(?:L[+]?)?K(?:{REGIONS})?"),                             # five black holes
-    ("activity", rf"K:{COUNT}(?:{REGIONS})?L?"),                                                   # black holes: 5
+    ("activity", rf"K:{COUNT}(?:{REGIONS})?L?|K(?:n(?![myY])|w)(?=[,.)]|$)"),                      # black holes: 5
+    ("activity", rf"(?:(?:{REGIONS})?L(?:{REGIONS})?)?[+]?h"),                                     # no longer enhance
     ("activity", rf"K[nwa]N*(?:{REGIONS})?L(?:{REGIONS})?"),                                       # enhancement of two
     ("activity", rf"(?:N+L?|LN+):{COUNT}L?"),                                                      # new lesions: 3
     ("activity", r"!L?N(?:,N)*(?:,?[&|!]+L?[NK])+L?"),                                             # no new or enlarging
@@ -49,7 +51,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("atrophy", rf"!?d?A(?:{GRADED}|:!)?|{STRUCTURES}A,d?A{GRADED}?"),
     ("atrophy", rf"[d!]{STRUCTURES}(?!L)|[sk]:?d(?![BVLskA])"),
     ("atrophy", r"o[sk](?:(?:,[sk])*,?[&|][sk])*|[sk](?:(?:,[sk])*,?[&|][sk])*:?o|P(?:[&|][sk](?![:dA]))*"),
-    ("clear", rf"{REGIONS}(?:[&,]{STRUCTURES})?:?o|o{REGIONS}"),
+    ("clear", rf"{REGIONS}(?:[&,]{STRUCTURES})?:?o|o{REGIONS}|I{REGIONS}(?![LNK])"),
     ("edss", r"e:?n"),
     ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu(?![:(]?n)"),
     ("years", r"(?<=p)ny(?![xX])"),
