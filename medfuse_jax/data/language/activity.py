@@ -26,8 +26,8 @@ TEMPLATES: dict[str, Table] = {
         f"{ENHANCING}.some": ("enhancing {lesion}",),
         f"{ENHANCING}.none": ("no enhancing {lesion}", "no contrast enhancement", "no gadolinium enhancement"),
         "since": ("", " since the last scan", " since the previous scan", " compared with the prior MRI"),
-        "possible": ("possible {}", "probable {}", "suspected {}", "{} cannot be excluded"),
-        "probably": ("probably {}", "possibly {}"),
+        "possible": ("possible {phrase}", "probable {phrase}", "suspected {phrase}", "{phrase} cannot be excluded"),
+        "probably": ("probably {running}", "possibly {running}"),
     },
     "fr": {
         NEW: ("{count} nouvelles {lesion}",), f"{NEW}.one": ("{count} nouvelle {lesion}",),
@@ -57,8 +57,8 @@ TEMPLATES: dict[str, Table] = {
         f"{ENHANCING}.some": ("[des ]{lesion} rehaussées", "[des ]{lesion} prenant le contraste"),
         f"{ENHANCING}.none": ("aucune {lesion} rehaussée", "pas de prise de contraste", "absence de rehaussement"),
         "since": ("", " depuis l'examen précédent", " depuis la dernière IRM", " par rapport à l'examen antérieur"),
-        "possible": ("probablement {}", "peut-être {}", "suspicion de {}", "{} à confirmer"),
-        "probably": ("probablement {}", "peut-être {}"),
+        "possible": ("probablement {running}", "peut-être {running}", "suspicion de {phrase}", "{phrase} à confirmer"),
+        "probably": ("probablement {running}", "peut-être {running}"),
         "one.masculine": ("un",),
     },
 }

@@ -19,13 +19,14 @@ from medfuse_jax.data.findings import (
     Statement,
 )
 from medfuse_jax.data.labels import CONTRASTS
+from medfuse_jax.data.language.coherence import entail
 
 # How often a sentence mentions a matter. Lesion load and thalamus come often: they are what the model must learn.
 SAID = {
     "lesion_load": 0.92, "lesion_count": 0.4, "region": 0.3, "thalamus": 0.65, "atrophy": 0.15, "age": 0.5, "sex": 0.5,
     "phenotype": 0.6, "contrasts": 0.5, "treatment": 0.08, "edss": 0.1, "disease_duration_years": 0.1, "only": 0.5,
     "new_count": 0.6, "enlarging_count": 0.3, "resolved_count": 0.2, "black_hole_count": 0.3, "enhancing_count": 0.3,
-    "possible": 0.05,
+    "possible": 0.1,
 }
 
 PERSON = ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")
@@ -59,7 +60,7 @@ def state(findings: Findings, rng: np.random.Generator) -> Statement:
     if statement == Statement():
         return state(findings, rng)
     statement = replace(statement, only=_is_all(statement, findings) and said("only"))
-    return replace(statement, possible=_doubted(rng)) if said("possible") else statement
+    return replace(statement, possible=_doubted(statement, rng)) if said("possible") else statement
 
 
 def _lesions(findings: Findings, said, rng: np.random.Generator) -> dict:
@@ -95,16 +96,22 @@ def _active(count: int, rng: np.random.Generator) -> int | str | Range:
     return count if way < 0.8 else count_word(count) if way < 0.9 else Range(1)
 
 
-def _doubted(rng: np.random.Generator) -> Statement:
-    """One thing that is said in doubt. It is drawn without a look at the findings: what is only possible binds nobody.
+def _doubted(statement: Statement, rng: np.random.Generator) -> Statement | None:
+    """One thing that is said in doubt, and that is not also said for certain.
+
+    It is drawn without a look at the findings: what is only possible binds nobody.
     """
     count = int(rng.integers(1, 5))
-    return (
+    doubt = (
         Statement(lesions_by_region={str(rng.choice(REGIONS)): Amount(count if rng.random() < 0.5 else None)}),
         Statement(atrophy={str(rng.choice(ATROPHY)): str(rng.choice(list(GRADES)[1:]))}),
         Statement(**{str(rng.choice(ACTIVITY)): _active(count, rng)}),
         Statement(phenotype=str(rng.choice(PHENOTYPES[:4]))),
     )[rng.integers(4)]
+    said, doubted = vars(entail(statement)), vars(doubt)
+    certain = any(said[name] is not None and doubted[name] is not None for name in (*ACTIVITY, "phenotype"))
+    certain |= any(set(said[name]) & set(doubted[name]) for name in ("lesions_by_region", "atrophy"))
+    return None if certain or statement.only else doubt
 
 
 def _count(count: int, rng: np.random.Generator) -> int | str:

@@ -74,7 +74,8 @@ class Writer(Phrases):
         uncounted = [phrase for phrase in seen if not self.begins_with_number(plain(phrase))]
         told = {phrase: "possible" if phrase in uncounted else "probably" for phrase in seen}
         told |= dict.fromkeys((*self.header(doubted), *absent), "probably")
-        return [elided(self.template(form).format(plain(phrase))) for phrase, form in told.items()]
+        return [elided(self.template(form).format(phrase=plain(phrase), running=running(phrase)))
+                for phrase, form in told.items()]
 
     def begins_with_number(self, phrase: str) -> bool:
         """nine cortical lesions; a few cortical lesions"""
