@@ -57,6 +57,8 @@ READ = {
         possible=Statement(black_hole_count=2, enhancing_count=SOME)),
     "lésion PV possible, atrophie thalamique sévère": Statement(
         atrophy={"thalamus": "severe"}, possible=Statement(lesions_by_region={"periventricular": Amount()})),
+    "la charge lésionnelle n'a pas changé": Statement(new_count=0, enlarging_count=0),
+    "aucune lésion identifiée": Statement(lesion_count=0),
     "? new lesion": Statement(possible=Statement(new_count=SOME)),
 }
 
@@ -69,9 +71,14 @@ def test_activity_and_doubt_are_read(text):
 
 @pytest.mark.parametrize("text", ["3 new or enlarging lesions", "no new cortical lesions",
                                   "absence of nasty new lesions",
-                                  "pas clairement de nouvelle lésion", "not stable"])
+                                  "pas clairement de nouvelle lésion", "not stable", "pas de lésion nécrotique"])
 def test_what_cannot_be_counted_commands_nothing(text):
     assert parse(text).statement == Statement() and parse(text).ignored and parse(text).warnings
+
+
+@pytest.mark.parametrize("text", ["RRMS since age 25, now 40 years old", "SEP-RR depuis l'âge de 25 ans, femme de 40 ans"])
+def test_the_age_of_onset_is_not_the_age(text):
+    assert parse(text).statement.age == 40.0
 
 
 def test_what_is_possible_is_no_fact_and_follows_from_nothing():

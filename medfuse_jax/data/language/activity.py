@@ -67,7 +67,7 @@ TEMPLATES: dict[str, Table] = {
 READ: dict[str, dict[str, Table]] = {
     "en": {
         "activity": {
-            NEW: ("new", "newly appeared", "newly formed", "newly developed", "de novo"),
+            NEW: ("new", "newly appeared", "newly formed", "newly developed", "de novo", "recent"),
             ENLARGING: ("enlarging", "enlarged", "growing", "expanding", "increased in size", "increasing in size",
                         "grown", "grew", "larger than before"),
             RESOLVED: ("resolved", "disappeared", "vanished", "no longer visible", "no longer seen", "gone"),
@@ -91,7 +91,8 @@ READ: dict[str, dict[str, Table]] = {
                         "stopped enhancing", "no more enhancing"),
             ENLARGING: ("have not enlarged", "has not enlarged"),
         },
-        "stable": {"": ("stable", "unchanged", "no change", "no interval change", "no significant change",
+        "stable": {"": ("stable", "unchanged", "not changed", "have not changed", "has not changed", "did not change",
+                        "no change", "no interval change", "no significant change",
                         "without change", "no progression", "no radiological progression")},
         "doubt": {
             "": ("possible", "possibly", "probable", "probably", "suspected", "likely", "maybe", "perhaps", "might be",
@@ -111,7 +112,7 @@ READ: dict[str, dict[str, Table]] = {
     "fr": {
         "activity": {
             NEW: ("nouvelle", "nouveau", "nouveaux", "nouvel", "nouvellement apparue", "apparue", "apparu",
-                  "de novo", "de nouvelles", "de nouveaux"),
+                  "de novo", "de nouvelles", "de nouveaux", "récente", "récent"),
             ENLARGING: ("augmentée de taille", "augmenté de taille", "en augmentation de taille", "en augmentation",
                         "augmentée", "majorée", "majoré", "élargie", "agrandie", "ayant augmenté de taille",
                         "augmentée en taille", "qui grossissent"),
@@ -139,7 +140,8 @@ READ: dict[str, dict[str, Table]] = {
                         "ne se rehaussent plus", "ne se rehausse plus", "ne prennent plus le contraste"),
             ENLARGING: ("n'ont pas augmenté de taille", "n'a pas augmenté de taille", "non augmentée de taille"),
         },
-        "stable": {"": ("stable", "inchangée", "inchangé", "pas de modification", "sans modification",
+        "stable": {"": ("stable", "inchangée", "n'a pas changé", "n'ont pas changé", "n'a pas évolué",
+                        "n'ont pas évolué", "inchangé", "pas de modification", "sans modification",
                         "pas de changement", "sans changement", "pas d'évolution", "absence d'évolution",
                         "absence de modification", "pas de modification significative", "stabilité")},
         "doubt": {

@@ -104,6 +104,6 @@ def diseased(statement: Statement) -> bool:
     return (any(least(amount.count) > COUNT_WORDS["few"][1] for amount in amounts)
             or any(ends(amount.volume_ml or 0.0)[0] > LOAD_ML["minimal"][1] for amount in amounts)
             or statement.lesion_load not in (None, "none", "minimal")
-            or any(getattr(statement, name) for name in ACTIVITY)
+            or any(getattr(statement, name) for name in AMONG_LESIONS)
             or any(word != "none" for word in statement.atrophy.values())
             or statement.phenotype not in (None, "control"))

@@ -27,7 +27,8 @@ LETTERS = {
     "to": "z",
     "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
-    "sign": "S", "free": "f", "activity": "N", "feature": "K", "inactive": "h", "stable": "J", "doubt": "q",
+    "sign": "S", "free": "f", "activity": "N", "feature": "K", "inactive": "h", "onset": "j", "stable": "J",
+    "doubt": "q",
 }
 
 

@@ -123,6 +123,11 @@ class Lexicon:
         numbers = {word for form in self.numbers for word in split(form)}
         return sorted(set(self.skipped.split()) | set(own.values()) | numbers)
 
+    @property
+    def adjectives_follow(self) -> bool:
+        """Whether a noun stands before its adjective: lésion corticale."""
+        return self.templates["open"][0].endswith("{region}")
+
     def is_one(self, value: float | int | Range) -> bool:
         """Whether a number takes the singular."""
         return not isinstance(value, Range) and self.singular[0] <= value <= self.singular[1]

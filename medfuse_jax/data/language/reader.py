@@ -37,7 +37,7 @@ class Reader(Notes):
                 self.warn(f'"{self.words([concept])}": {concept.value}')
             if concept.letter in "RS?":
                 self.ignore([concept])
-        found = list(spans(prepared(concepts)))
+        found = list(spans(prepared(concepts, self.lexicon.adjectives_follow)))
         doubts = [concept for concept in concepts if concept.letter == "q"]
         doubted = {i for doubt in doubts for i in self.doubted(doubt, found)}
         for i, (rule, covered) in enumerate(found):
@@ -251,6 +251,11 @@ class Reader(Notes):
             self.ignore(covered)
             return self.warn(f'"{self.words(covered)}": {LATER}')
         return self.number("age", covered, OLDEST)
+
+    def onset(self, covered: list[Concept]) -> None:
+        """An age, but not that of the scan."""
+        self.ignore(covered)
+        self.warn(f'"{self.words(covered)}": the age of onset is not commanded')
 
     def duration(self, covered: list[Concept]) -> None:
         self.number("disease_duration_years", covered, OLDEST)

@@ -22,6 +22,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("unsupported", rf"[!nwdaN]{{0,4}}[rks]{{0,4}}U(?:[&|]*U)*(?:{PLACES})?[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", rf"!U+[na]?(?:{PLACES})?[NLAK]{{0,3}}(?:{PLACES})?"),
+    ("onset", r"j:?n[yY]?"),
     ("unsupported", r"![xpcTHIOJ]"),
     ("foreign", r"[!nwdaNo]{0,4}[rks]{0,4}F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
     ("absence", r"![+]?(?:D|u(?!:?n))"),
@@ -45,7 +46,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("activity", r"!L?N(?:,N)*(?:,?[&|!]+L?[NK])+L?"),                                             # no new or enlarging
     ("activity", rf"{COUNT}?N[&|]N+L?"),
     ("stable", rf"J(?:{REGIONS})?t?[LB]?|t?[LB][+]?:?J"),
-    ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
+    ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!(?![UNKLA])){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
     ("atrophy", rf"!?d?{STRUCTURES}[:+]?!?d?A(?:{GRADED}|:!)?"),
     ("atrophy", rf"!?d?A:?d?{STRUCTURES}{GRADED}?"),
     ("atrophy", rf"!?d?A(?:{GRADED}|:!)?|{STRUCTURES}A,d?A{GRADED}?"),
@@ -79,14 +80,16 @@ def spans(concepts: list[Concept]) -> Iterator[Span]:
         at = end
 
 
-def prepared(concepts: list[Concept]) -> list[Concept]:
+def prepared(concepts: list[Concept], adjectives_follow: bool = False) -> list[Concept]:
     """What the grammar sees: articles only where they count, unknown words out, negations carried over "or" and "nor".
 
-    A negation of an unknown word ("no necrotic lesions") must not negate what follows: the word becomes unsupported.
+    A negation of an unknown word ("no necrotic lesions", "pas de lésion nécrotique") must not negate the noun: the word
+    becomes unsupported.
     """
     concepts = [concept for concept in concepts if concept.letter not in "~q"]
     letters = "".join(concept.letter for concept in concepts)
     kept = []
+    denied, denied_noun = re.compile(r"![?R]*$"), re.compile(r"!(?:[?R]*|[rk]*L[rk]*)$")
     carried = re.compile(r"![^,.&+]*(?<![rskc!])$")
     for i, concept in enumerate(concepts):
         letter, value = concept.letter, concept.value
@@ -99,7 +102,7 @@ def prepared(concepts: list[Concept]) -> list[Concept]:
         if letter == "S" or letter == "O" and re.search("c$", letters[:i]) or re.match("Oc", letters[i:]):
             continue                                             # "FLAIR only": of the contrasts
         if letter in "?R":
-            if not re.search(r"![?R]*$", letters[:i]):
+            if not (denied_noun if adjectives_follow else denied).search(letters[:i]):
                 continue
             letter, value = "U", None
         if letter == "!" and letters[i + 1:i + 2] == "!":        # sans aucune lésion
