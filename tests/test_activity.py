@@ -76,7 +76,8 @@ def test_what_cannot_be_counted_commands_nothing(text):
     assert parse(text).statement == Statement() and parse(text).ignored and parse(text).warnings
 
 
-@pytest.mark.parametrize("text", ["RRMS since age 25, now 40 years old", "SEP-RR depuis l'âge de 25 ans, femme de 40 ans"])
+@pytest.mark.parametrize("text", [
+    "RRMS since age 25, now 40 years old", "SEP-RR depuis l'âge de 25 ans, femme de 40 ans"])
 def test_the_age_of_onset_is_not_the_age(text):
     assert parse(text).statement.age == 40.0
 

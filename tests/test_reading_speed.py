@@ -28,7 +28,8 @@ texts = [write(random_statement(rng), language, rng) for language in LEXICONS fo
 parse("9 lesions"), parse("neuf lésions")
 usual = [seconds(text) for text in texts]
 parsing.LONGEST = 10_000
-json.dump({"usual": usual} | {name: seconds(text[:10_000]) for name, text in json.load(sys.stdin).items()}, sys.stdout)
+slowest = {name: min(seconds(text[:10_000]) for _ in range(3)) for name, text in json.load(sys.stdin).items()}
+json.dump({"usual": usual} | slowest, sys.stdout)
 """
 
 

@@ -59,7 +59,7 @@ def concepts_of(tokens: list[str], lexicon: Lexicon) -> list[Concept]:
 
 
 def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> tuple[str, object, int]:
-    for length in range(min(lexicon.longest, len(tokens) - at), 0, -1):
+    for length in range(min(lexicon.longest.get(stems[at], 0), len(tokens) - at), 0, -1):
         key = tuple(stems[at:at + length])
         if key in lexicon.phrases:
             kind, value = lexicon.phrases[key]

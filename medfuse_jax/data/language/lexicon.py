@@ -88,9 +88,12 @@ class Lexicon:
         return {stems for stems, (kind, _) in self.phrases.items() if kind in ("ml", "years", "old", "measure")}
 
     @cached_property
-    def longest(self) -> int:
-        """How many words the longest phrase has."""
-        return max(map(len, self.phrases))
+    def longest(self) -> dict[str, int]:
+        """How many words the longest phrase has that begins with a word."""
+        found: dict[str, int] = {}
+        for key in self.phrases:
+            found[key[0]] = max(len(key), found.get(key[0], 0))
+        return found
 
     @cached_property
     def openings(self) -> dict[str, list[tuple[tuple[str, ...], str]]]:

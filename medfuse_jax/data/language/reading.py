@@ -59,6 +59,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(.])n(?=[,.)&]|$)"),
     ("fact", r"[xpcTHIO]"),
 ))
+JOINTS = set("(),.:|&")                    # open no rule
 SILENT = set("Xatu&|+,.:()yYgoL~")     # may stay unread without a word
 
 
@@ -71,7 +72,7 @@ def spans(concepts: list[Concept]) -> Iterator[Span]:
     at = 0
     while at < len(letters):
         best, name = None, ""
-        for rule, pattern in GRAMMAR:
+        for rule, pattern in GRAMMAR if letters[at] not in JOINTS else ():
             match = pattern.match(letters, at)
             if match and match.end() > at and (best is None or match.end() > best.end()):
                 best, name = match, rule
