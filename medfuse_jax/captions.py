@@ -46,6 +46,8 @@ FRENCH = {
     obedience.NO_EARLIER: "il faut les étiquettes d'un examen antérieur",
     obedience.NO_STRUCTURES: "les étiquettes ne contiennent aucune structure",
     obedience.NO_LESIONS: "les étiquettes ne contiennent aucune lésion",
+    obedience.UNCOUNTED["black_hole_count"]: "les trous noirs n'ont pas été cherchés",
+    obedience.UNCOUNTED["enhancing_count"]: "les prises de contraste n'ont pas été cherchées",
     obedience.FINER: "plus fin que la grille : moins d'un voxel",
 }
 WORDS = {"en": ENGLISH, "fr": FRENCH}

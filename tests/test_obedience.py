@@ -8,7 +8,7 @@ import pytest
 from medfuse_jax import captions, figures, planes
 from medfuse_jax.captions import Captions, line
 from medfuse_jax.data import definitions, labels
-from medfuse_jax.data.findings import ATROPHY, REGIONS, RegionLoad
+from medfuse_jax.data.findings import ATROPHY, REGIONS, Change, RegionLoad
 from medfuse_jax.data.language import parse
 from medfuse_jax.medfuse import middle
 from medfuse_jax.metrics import biomarkers, obedience
@@ -49,11 +49,27 @@ def judge(prompt, *findings, made=("FLAIR",), **more):
     ("FLAIR", (), "obeyed"), ("FLAIR and T2w", (), "not obeyed"),
     ("lesion volume 0.03 ml", (0, 0.0), "not measurable"),           # a voxel of 4 mm holds 0.064 ml
     ("woman", (), "not measurable"), ("RRMS", (), "not measurable"), ("two new lesions", (), "not measurable"),
+    ("two enlarging lesions", (), "not measurable"), ("three black holes", (), "not measurable"),
+    ("no enhancement", (), "not measurable"),
 ])
 def test_a_command_and_its_verdict(prompt, findings, word):
     verdict = judge(prompt, *findings)[0]
     assert verdict.word == verdict.to_json()["verdict"] == word
     assert (verdict.measured is None) == (word == "not measurable")
+
+
+@pytest.mark.parametrize("prompt, word", [
+    ("two new lesions", "obeyed"), ("no new lesions", "not obeyed"), ("no enlarging lesions", "obeyed"),
+    ("resolved lesions", "obeyed"), ("four black holes", "obeyed"), ("no black holes", "not obeyed"),
+    ("several enhancing lesions", "not obeyed"), ("no enhancement", "obeyed"),
+])
+def test_what_was_counted_is_judged(prompt, word):
+    verdict, = judge(prompt, change=Change(2, 0, 1), black_hole_count=3, enhancing_count=0)
+    assert verdict.word == word
+
+
+def test_a_doubt_has_no_verdict():
+    assert [verdict.finding for verdict in judge("nine lesions, possible black holes")] == ["lesion_count"]
 
 
 @pytest.mark.parametrize("word", definitions.GRADES)

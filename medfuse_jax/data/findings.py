@@ -11,9 +11,11 @@ from typing import Any
 
 REGIONS = ("infratentorial", "periventricular", "deep_grey", "cortical", "juxtacortical", "deep_white")
 ATROPHY = ("thalamus", "caudate", "putamen", "hippocampus", "whole_brain")
+ACTIVITY = ("new_count", "enlarging_count", "resolved_count", "black_hole_count", "enhancing_count")
 PHENOTYPES = ("CIS", "RRMS", "SPMS", "PPMS", "control")
 TREATMENTS = ("none", "moderate", "high")
 NOT_ASSESSED = ("spinal_cord", "optic_nerve")
+COUNTED = {"black_hole_count": "black_holes", "enhancing_count": "enhancement"}      # None -> its name, not assessed
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Findings:
     """Everything measured on one visit, with the person's covariates. Volumes in ml, ages in years.
 
     Without a lesion mask, lesions are None and "lesions" stands under `not_assessed`; without a map of structures, what
-    needs one is None or empty and "structures" stands there.
+    needs one is None or empty and "structures" stands there; so do "black_holes" and "enhancement", always and only
+    when their counts are None.
     """
 
     lesion_count: int | None
@@ -63,6 +66,13 @@ class Findings:
     source: str = ""
     units: str = "ml, mm, years, percent"
     not_assessed: tuple[str, ...] = NOT_ASSESSED
+    black_hole_count: int | None = None           # lesions dark on T1w; None: nobody looked
+    enhancing_count: int | None = None            # lesions that take up gadolinium
+
+    def __post_init__(self):
+        unseen = tuple(name for count, name in COUNTED.items() if getattr(self, count) is None)
+        others = tuple(name for name in self.not_assessed if name not in COUNTED.values())
+        object.__setattr__(self, "not_assessed", unseen + others)
 
     @property
     def whole(self) -> bool:
@@ -113,9 +123,16 @@ class Amount:
         return self.count == 0
 
 
+Count = int | str | Range | None                  # a number, a count word (few several many numerous) or a range
+
+
 @dataclass(frozen=True)
 class Statement:
-    """What a sentence says. Open world: None, or a missing key, leaves the matter free."""
+    """What a sentence says. Open world: None, or a missing key, leaves the matter free.
+
+    What is said in doubt ("possible cortical lesions") stands in `possible` and nowhere else: it commands nothing, no
+    fact of a network states it and no measurement is judged by it.
+    """
 
     age: float | Range | None = None
     sex: str | None = None
@@ -124,17 +141,23 @@ class Statement:
     edss: float | Range | None = None
     disease_duration_years: float | Range | None = None
     contrasts: tuple[str, ...] = ()
-    lesion_count: int | str | Range | None = None      # 0: "no lesion"; a count word: few several many numerous
+    lesion_count: Count = None                    # 0: "no lesion"
     lesion_volume_ml: float | Range | None = None
     lesion_load: str | None = None                # none minimal mild moderate high very_high
     lesions_by_region: dict[str, Amount] = field(default_factory=dict)
     atrophy: dict[str, str] = field(default_factory=dict)      # of ATROPHY -> none mild moderate severe
-    new_count: int | Range | None = None          # lesions that are new since the earlier visit
+    new_count: Count = None                       # lesions that are new since the earlier visit
+    enlarging_count: Count = None
+    resolved_count: Count = None                  # of the earlier visit; Range(1): "resolved lesions"
+    black_hole_count: Count = None
+    enhancing_count: Count = None
     only: bool = False                            # "only", "otherwise normal", "no other"
+    possible: Statement | None = None             # possible, probable, suspected, not excluded
 
     def to_json(self) -> dict[str, Any]:
         """What is stated, and nothing else."""
-        return {name: value for name, value in asdict(self).items()
+        record = asdict(self) | {"possible": self.possible.to_json() if self.possible else None}
+        return {name: value for name, value in record.items()
                 if value is not None and value is not False and value not in ((), {})}
 
     @classmethod
@@ -144,6 +167,8 @@ class Statement:
         record["contrasts"] = tuple(record.get("contrasts", ()))
         record["lesions_by_region"] = {k: Amount(**{name: _ranged(value) for name, value in v.items()})
                                        for k, v in record.get("lesions_by_region", {}).items()}
+        if record.get("possible"):
+            record["possible"] = cls.from_json(record["possible"])
         return cls(**record)
 
 

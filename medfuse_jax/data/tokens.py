@@ -18,7 +18,7 @@ from absl import logging
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from medfuse_jax.data.definitions import GRADES, LOAD_ML, ends
-from medfuse_jax.data.findings import ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Range, Statement
+from medfuse_jax.data.findings import ACTIVITY, ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Range, Statement
 from medfuse_jax.data.language import LEXICONS, entail, random_statement, write
 from medfuse_jax.errors import MedFuseError
 
@@ -140,11 +140,11 @@ def build(vocabulary_size: int = 2048, seed: int = 0) -> Tokenizer:
 FACTS: tuple[str, ...] = (
     "age", "sex", *(f"phenotype_{name}" for name in PHENOTYPES), "treatment", "edss", "disease_duration_years",
     "lesion_count", "lesion_volume_ml", *(f"count_{name}" for name in REGIONS), *(f"volume_{name}" for name in REGIONS),
-    *(f"atrophy_{name}" for name in ATROPHY), "new_count", "only",
+    *(f"atrophy_{name}" for name in ATROPHY), "new_count", "only", *ACTIVITY[1:],      # in the order in which they came
 )
 # Where an open band ends: what patients of the data reach (55 ml; a tenth has more than 218 lesions).
 LARGEST_ML, LARGEST_COUNT = 60.0, 300.0
-LARGEST = {"age": 90.0, "edss": 10.0, "disease_duration_years": 60.0, "new_count": LARGEST_COUNT}
+LARGEST = {"age": 90.0, "edss": 10.0, "disease_duration_years": 60.0, **dict.fromkeys(ACTIVITY, LARGEST_COUNT)}
 SMALLEST_DEVIATION, LARGEST_DEVIATION = -40.0, 10.0      # percent
 
 Interval = tuple[float, float]
@@ -164,7 +164,7 @@ def _count(count: int | str | Range | None) -> Interval:
 def _intervals(statement: Statement) -> dict[str, Interval]:
     """What is stated, in the units of findings."""
     stated = entail(statement)
-    numbers = {name: getattr(stated, name) for name in ("age", "edss", "disease_duration_years", "new_count")}
+    numbers = {name: getattr(stated, name) for name in LARGEST}
     found = {name: _interval(value, LARGEST[name]) for name, value in numbers.items() if value is not None}
     if stated.sex is not None:
         found["sex"] = (1.0, 1.0) if stated.sex == "M" else (-1.0, -1.0)
@@ -211,7 +211,7 @@ def facts(statement: Statement) -> np.ndarray:
     """What a statement says, as intervals: (s, 3) float32 of low, high, stated; s = len(FACTS).
 
     An exact number has low = high, a word has its range, what is not stated is (0, 0, 0). What follows from the
-    statement (`entail`) counts as stated.
+    statement (`entail`) counts as stated; what is only `possible` does not.
     """
     found = _intervals(statement)
     rows = [(*(_scaled(name, end) for end in found[name]), 1.0) if name in found else (0.0, 0.0, 0.0) for name in FACTS]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from medfuse_jax.data import definitions
 from medfuse_jax.data.definitions import Real
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Findings, Range, Statement
+from medfuse_jax.data.findings import ACTIVITY, ATROPHY, REGIONS, Amount, Findings, Range, Statement
 from medfuse_jax.data.language.coherence import entail
 
 TOLERANCE = 0.15           # of a count above ten, and of a volume
@@ -21,6 +21,7 @@ OF_THE_PERSON = "of the person, not of the image"
 NO_EARLIER = "needs the labels of an earlier visit"
 NO_STRUCTURES = "the labels hold no structures"
 NO_LESIONS = "the labels hold no lesions"
+UNCOUNTED = {"black_hole_count": "black holes were not looked for", "enhancing_count": "enhancement was not looked for"}
 FINER = "finer than the grid: less than one voxel"
 ANY = (-math.inf, math.inf)
 
@@ -59,6 +60,7 @@ class Verdict(NamedTuple):
 def judge(statement: Statement, findings: Findings, contrasts: Sequence[str]) -> list[Verdict]:
     """A verdict for each thing that a sentence commands, in the order in which pages tell them.
 
+    What is only possible commands nothing and has no verdict.
     findings: measured on the image. contrasts: those that were made.
     """
     return [*_contrasts(statement, contrasts), *_lesions(statement, findings), *_regions(statement, findings),
@@ -160,9 +162,14 @@ def _rest(statement: Statement, findings: Findings) -> Iterator[Verdict]:
         lacks = NO_STRUCTURES if not findings.deviation_percent else NO_LESIONS if findings.lesion_count is None else ""
         found = None if lacks else others(statement, findings)
         yield Verdict("only", Statement(only=True), True, found, None if lacks else not found, why=lacks)
-    if statement.new_count is not None:
-        count = statement.new_count
-        yield Verdict("new_count", Statement(new_count=count), count, None, None, why=NO_EARLIER)
+    for name in (each for each in ACTIVITY if getattr(statement, each) is not None):
+        commanded, command = getattr(statement, name), Statement(**{name: getattr(statement, name)})
+        counted = findings if name in UNCOUNTED else findings.change
+        measured = getattr(counted, name, None)
+        if measured is None:
+            yield Verdict(name, command, commanded, None, None, why=UNCOUNTED.get(name, NO_EARLIER))
+        else:
+            yield _count(name, command, commanded, measured)
     for name in PERSON:
         value = getattr(statement, name)
         if value is not None:

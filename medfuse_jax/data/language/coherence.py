@@ -5,30 +5,35 @@ from dataclasses import replace
 import numpy as np
 
 from medfuse_jax.data.definitions import COUNT_WORDS, LOAD_ML, SMALLEST_LESION_MM3, ends, load_word
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Range, Statement
+from medfuse_jax.data.findings import ACTIVITY, ATROPHY, REGIONS, Amount, Range, Statement
 
+AMONG_LESIONS = {"new_count": "new lesions", "enlarging_count": "enlarging lesions", "black_hole_count": "black holes",
+                 "enhancing_count": "enhancing lesions"}      # those that resolved are of the earlier visit
 LARGEST_ML, LARGEST_COUNT = 100.0, 1000        # beyond what any patient of the data showed
 
 
 def entail(statement: Statement) -> Statement:
     """The statement with what follows from it made explicit.
 
-    No lesion at all empties every region. "Only" closes the world: structures that are not named are normal, and
-    regions that are not named are empty, unless lesions are stated without any region (they may be anywhere).
+    No lesion at all empties every region, and none is new, enlarging, dark or enhancing. "Only" closes the world:
+    structures that are not named are normal, and regions that are not named are empty, unless lesions are stated
+    without any region (they may be anywhere).
     """
     regions, atrophy = dict(statement.lesions_by_region), dict(statement.atrophy)
     count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
+    active = {name: getattr(statement, name) for name in AMONG_LESIONS}
     somewhere = any(not amount.absent for amount in regions.values())
     unsaid = count is None and volume is None and load is None and not somewhere
     if 0 in (count, volume) or load == "none" or (statement.only and unsaid):
         count, volume, load = count or 0, volume or 0.0, load or "none"
         regions = {name: regions.get(name, Amount(0)) for name in REGIONS}
+        active = {name: 0 if said is None else said for name, said in active.items()}
     elif statement.only and somewhere:
         regions = {name: regions.get(name, Amount(0)) for name in REGIONS}
     if statement.only:
         atrophy = {name: atrophy.get(name, "none") for name in ATROPHY}
     return replace(statement, lesion_count=count, lesion_volume_ml=volume, lesion_load=load, lesions_by_region=regions,
-                   atrophy=atrophy)
+                   atrophy=atrophy, **active)
 
 
 def as_healthy(statement: Statement) -> Statement:
@@ -41,7 +46,8 @@ def as_healthy(statement: Statement) -> Statement:
 
 def lesions_said(statement: Statement) -> bool:
     """Whether anything is said of lesions."""
-    said = (statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load, statement.new_count)
+    said = (statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load,
+            *(getattr(statement, name) for name in ACTIVITY))
     return bool(statement.lesions_by_region) or any(value is not None for value in said)
 
 
@@ -61,14 +67,15 @@ def contradictions(statement: Statement, healthy: bool = False) -> list[str]:
     amounts = statement.lesions_by_region
     there = [name for name, amount in amounts.items() if not amount.absent]
     count, volume, load = statement.lesion_count, statement.lesion_volume_ml, statement.lesion_load
+    active = {name: getattr(statement, name) for name in AMONG_LESIONS if getattr(statement, name)}
     if (count == 0 or load == "none" or volume == 0) and (
-            count or volume or there or statement.new_count or load not in (None, "none")):
+            count or volume or there or active or load not in (None, "none")):
         found.append("contradiction: no lesion, and lesions")
     most = np.inf if count is None else ends(count)[1]
     if count and sum(least(amounts[name].count) for name in there) > most:
         found.append("contradiction: the regions hold more lesions than the total")
-    if count and least(statement.new_count or 0) > most:
-        found.append("contradiction: more new lesions than lesions")
+    found += [f"contradiction: more {AMONG_LESIONS[name]} than lesions" for name, said in active.items()
+              if count and least(said) > most]
     low, high = ends(volume or 0.0)
     parts = sum(ends(amount.volume_ml or 0.0)[0] for amount in amounts.values())
     if volume and parts > 1.05 * high:       # so are the parts
@@ -96,6 +103,7 @@ def diseased(statement: Statement) -> bool:
     amounts = (Amount(statement.lesion_count or 0, statement.lesion_volume_ml), *statement.lesions_by_region.values())
     return (any(least(amount.count) > COUNT_WORDS["few"][1] for amount in amounts)
             or any(ends(amount.volume_ml or 0.0)[0] > LOAD_ML["minimal"][1] for amount in amounts)
-            or statement.lesion_load not in (None, "none", "minimal") or bool(statement.new_count)
+            or statement.lesion_load not in (None, "none", "minimal")
+            or any(getattr(statement, name) for name in AMONG_LESIONS)
             or any(word != "none" for word in statement.atrophy.values())
             or statement.phenotype not in (None, "control"))

@@ -1,7 +1,8 @@
 """English as data: the words that are written and read, and the templates of sentences."""
 
+from medfuse_jax.data.language import activity, wordings
 from medfuse_jax.data.language.further import FURTHER
-from medfuse_jax.data.language.lexicon import Lexicon
+from medfuse_jax.data.language.lexicon import Lexicon, merged
 
 UNITS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
          "seventeen eighteen nineteen").split()
@@ -36,8 +37,10 @@ WRITTEN = {
     "count": {"few": ("a few",), "several": ("several",), "many": ("many",), "numerous": ("numerous",)},
     "region.one": REGION,
     "region.many": REGION,
-    "lesion.one": {"": ("lesion",)},
-    "lesion.many": {"": ("lesions",)},
+    "sex.short": {"F": ("F",), "M": ("M",)},
+    "region.short": {"periventricular": ("PV",), "juxtacortical": ("JC",)},
+    "lesion.one": {"": ("lesion", "lesion", "lesion", "plaque")},      # a plaque now and then
+    "lesion.many": {"": ("lesions", "lesions", "lesions", "plaques")},
     "years.one": {"1": ("year",)},
     "years.many": {"1": ("years",)},
     "ml": {"1": ("ml",)},
@@ -164,7 +167,6 @@ UNDERSTOOD = {
     "tally": {"": ("lesion count", "number of lesion", "lesion number", "count of lesion",
                    "number of the lesion")},
     "total": {"": ("total", "in total", "in all", "overall", "altogether", "in sum")},
-    "new": {"": ("new", "newly appeared", "newly formed")},
     "ml": {"1": ("millilitre", "milliliter", "cc", "cm3", "cubic centimetre", "cubic centimeter"),
            "0.001": ("mm3", "cubic millimetre", "cubic millimeter", "microlitre", "microliter", "ul")},
     "years": {"1": ("yrs", "yr", "y"), "0.083333": ("month",)},
@@ -192,17 +194,12 @@ UNDERSTOOD = {
     "unsupported": {
         "": ("spinal cord", "cervical cord", "cord", "spinal", "optic nerve", "optic neuritis", "PET",
              "positron emission tomography",
-             "amyloid", "SWI", "DWI", "diffusion", "perfusion", "spectroscopy", "angiography", "resolved",
-             "shrinking"),
+             "amyloid", "SWI", "DWI", "diffusion", "perfusion", "spectroscopy", "angiography", "shrinking"),
         "FLAIR and T1w": ("CT", "computed tomography", "ultrasound", "X ray"),
         "T1w after gadolinium": (
-            "enhancing", "enhancement", "gadolinium enhancing", "gadolinium enhancement", "contrast enhancing",
-            "contrast enhancement", "enhancing lesion", "ring enhancing", "gadolinium", "gd enhancing",
-            "gd positive"),
-        "new lesions": ("enlarging", "enlarged lesion", "growing", "active"),
-        "lesions": ("black hole", "T1 black hole", "central vein sign", "paramagnetic rim", "rim lesion",
-                    "T1 hypointense",
-                    "hypointense", "smouldering", "slowly expanding"),
+            "gadolinium",),
+        "new lesions": ("active",),
+        "lesions": ("central vein sign", "paramagnetic rim", "rim lesion", "smouldering", "slowly expanding"),
         "brain atrophy": (
             "cortical atrophy", "cortical thinning", "cerebellar atrophy", "brainstem atrophy",
             "enlarged ventricle",
@@ -239,7 +236,7 @@ TEMPLATES = {
     "duration": ("disease duration {} {years}", "{} {years} of disease"),
     "some": ("{count} {region} {lesion}",),
     "open": ("{region} {lesion}",),
-    "absent": ("no {region} {lesion}",),
+    "absent": ("no {region} {lesion}", "no {region} {lesion}", "no evidence of {region} {lesion}"),
     "neither": (" or ",),
     "sized": ("{lesions} ({ml})", "{lesions} totalling {ml}"),
     "volume.of_region": ("{region} {lesion} ({ml})", "{ml} of {region} {lesion}"),
@@ -250,11 +247,11 @@ TEMPLATES = {
     "atrophy": ("{grade} {adjective} atrophy", "{grade} atrophy of the {noun}"),
     "atrophy.none": ("no {adjective} atrophy", "no atrophy of the {noun}", "{preserved}"),
     "atrophy.nowhere": ("no atrophy",),
-    "new": ("{count} new {lesion}",),
-    "new.one": ("{count} new {lesion}",),
-    "new.none": ("no new {lesion}", "no new {lesion} since the previous scan"),
     "and": (" and ",),
     "letter": ("{scan} of {person} showing {findings}", "{scan} of {person}: {findings}", "{scan} of {person}"),
+    "prose.lesions": ("The scan shows {}", "The examination demonstrates {}", "There is evidence of {}"),
+    "prose.activity": ("The scan further shows {}", "There is also evidence of {}"),
+    "prose.atrophy": ("There is {}", "Volumetry shows {}"),
     "scan": ("{} MRI", "Brain MRI ({})"),
     "scan.unsaid": ("Brain MRI", "MRI"),
     "article.F": ("a",), "article.M": ("a",),
@@ -262,4 +259,6 @@ TEMPLATES = {
     "patient": ("patient",), "subject": ("subject",),
 }
 
-LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, FURTHER["en"], SKIPPED, TEMPLATES)
+READ = merged(FURTHER["en"], activity.READ["en"], wordings.READ["en"])
+LEXICON = Lexicon("en", ".", (1.0, 1.0), NUMBERS, WRITTEN, UNDERSTOOD, READ, SKIPPED,
+                  TEMPLATES | activity.TEMPLATES["en"])

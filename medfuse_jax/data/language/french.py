@@ -1,7 +1,8 @@
 """French as data: the words that are written and read, and the templates of sentences."""
 
+from medfuse_jax.data.language import activity, wordings
 from medfuse_jax.data.language.further import FURTHER
-from medfuse_jax.data.language.lexicon import Lexicon
+from medfuse_jax.data.language.lexicon import Lexicon, merged
 
 UNITS = ("zéro une deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize "
          "dix-sept dix-huit dix-neuf").split()                # feminine: une lésion
@@ -38,19 +39,24 @@ WRITTEN = {
         "few": ("quelques",), "several": ("plusieurs",), "many": ("de nombreuses", "nombreuses"),
         "numerous": ("de très nombreuses", "d'innombrables"),
     },
+    "count.masculine": {
+        "few": ("quelques",), "several": ("plusieurs",), "many": ("de nombreux",), "numerous": ("de très nombreux",),
+    },
     "region.one": {
-        "infratentorial": ("infratentorielle",), "periventricular": ("périventriculaire",),
+        "infratentorial": ("infratentorielle", "sous-tentorielle"), "periventricular": ("périventriculaire",),
         "deep_grey": ("de la substance grise profonde", "des noyaux gris centraux"), "cortical": ("corticale",),
         "juxtacortical": ("juxtacorticale",), "deep_white": ("de la substance blanche profonde",),
     },
     "region.many": {
-        "infratentorial": ("infratentorielles",), "periventricular": ("périventriculaires",),
+        "infratentorial": ("infratentorielles", "sous-tentorielles"), "periventricular": ("périventriculaires",),
         "deep_grey": ("de la substance grise profonde", "des noyaux gris centraux"),
         "cortical": ("corticales",),
         "juxtacortical": ("juxtacorticales",), "deep_white": ("de la substance blanche profonde",),
     },
-    "lesion.one": {"": ("lésion",)},
-    "lesion.many": {"": ("lésions",)},
+    "sex.short": {"F": ("F",), "M": ("H",)},
+    "region.short": {"periventricular": ("PV",), "juxtacortical": ("JC",)},
+    "lesion.one": {"": ("lésion", "lésion", "lésion", "plaque")},      # a plaque now and then
+    "lesion.many": {"": ("lésions", "lésions", "lésions", "plaques")},
     "years.one": {"1": ("an",)},
     "years.many": {"1": ("ans",)},
     "ml": {"1": ("ml",)},
@@ -185,7 +191,6 @@ UNDERSTOOD = {
                     "volume")},
     "tally": {"": ("nombre de lésions", "compte lésionnel", "nombre total de lésions", "nombre des lésions")},
     "total": {"": ("total", "totale", "au total", "en tout", "globalement")},
-    "new": {"": ("nouvelle", "nouveau", "nouveaux", "nouvel", "nouvellement apparue", "apparue")},
     "ml": {"1": ("millilitre", "cc", "cm3", "centimètre cube"), "0.001": ("mm3", "millimètre cube",
         "microlitre", "ul")},
     "years": {"1": ("année",), "0.083333": ("mois",)},
@@ -214,14 +219,11 @@ UNDERSTOOD = {
     "unsupported": {
         "": ("moelle", "moelle épinière", "moelle cervicale", "médullaire", "nerf optique", "névrite optique",
              "TEP", "amyloïde", "diffusion", "perfusion", "spectroscopie",
-             "angiographie", "résolue", "cordon médullaire"),
+             "angiographie", "cordon médullaire"),
         "FLAIR et T1w": ("scanner", "TDM", "tomodensitométrie", "échographie", "radiographie"),
-        "T1w après gadolinium": ("prise de contraste", "rehaussement", "rehaussée", "rehaussant", "gadolinium",
-                                 "prenant le contraste",
-                                 "se rehaussant", "rehaussement après gadolinium", "prise de gadolinium"),
-        "nouvelles lésions": ("augmentation de taille", "élargie", "active"),
-        "lésions": ("trou noir", "trous noirs", "veine centrale", "signe de la veine centrale", "hyposignal",
-                    "hyposignaux", "hyposignal T1"),
+        "T1w après gadolinium": ("gadolinium",),
+        "nouvelles lésions": ("active",),
+        "lésions": ("veine centrale", "signe de la veine centrale"),
         "atrophie cérébrale": ("atrophie corticale", "atrophie cérébelleuse", "atrophie du tronc cérébral",
                                "dilatation ventriculaire",
                                "élargissement ventriculaire", "ventricules élargis", "corps calleux"),
@@ -255,7 +257,8 @@ TEMPLATES = {
                  "{} {years} d'évolution"),
     "some": ("{count} {lesion} {region}",),
     "open": ("[des ]{lesion} {region}",),
-    "absent": ("aucune {lesion} {region}", "pas de {lesion} {region}", "absence de {lesion} {region}"),
+    "absent": ("aucune {lesion} {region}", "pas de {lesion} {region}", "absence de {lesion} {region}",
+               "sans argument pour une {lesion} {region}"),
     "neither": (" ni ",),
     "sized": ("{lesions} ({ml})", "{lesions} totalisant {ml}"),
     "volume.of_region": ("[des ]{lesion} {region} ({ml})", "{ml} de {lesion} {region}"),
@@ -267,17 +270,18 @@ TEMPLATES = {
     "atrophy.none": ("pas d'atrophie {adjective}", "aucune atrophie {adjective}", "absence d'atrophie {noun}",
                      "{preserved}"),
     "atrophy.nowhere": ("pas d'atrophie", "absence d'atrophie"),
-    "new": ("{count} nouvelles {lesion}",),
-    "new.one": ("{count} nouvelle {lesion}",),
-    "new.none": ("aucune nouvelle {lesion}", "pas de nouvelle {lesion}",
-                 "aucune nouvelle {lesion} depuis l'examen précédent"),
     "and": (" et ",),
     "letter": ("{scan} chez {person}, montrant {findings}", "{scan} chez {person} : {findings}",
                "{scan} chez {person}"),
+    "prose.lesions": ("L'examen met en évidence {}", "On retrouve {}", "On note {}"),
+    "prose.activity": ("On note également {}", "On observe en outre {}"),
+    "prose.atrophy": ("Il s'y associe {}", "La volumétrie montre {}"),
     "scan": ("IRM {}", "IRM cérébrale ({})"),
     "scan.unsaid": ("IRM cérébrale",),
     "article.F": ("une",), "article.M": ("un",),
     "patient": ("patient",), "subject": ("sujet",),
 }
 
-LEXICON = Lexicon("fr", ",", (0.0, 1.99), NUMBERS, WRITTEN, UNDERSTOOD, FURTHER["fr"], SKIPPED, TEMPLATES)
+READ = merged(FURTHER["fr"], activity.READ["fr"], wordings.READ["fr"])
+LEXICON = Lexicon("fr", ",", (0.0, 1.99), NUMBERS, WRITTEN, UNDERSTOOD, READ, SKIPPED,
+                  TEMPLATES | activity.TEMPLATES["fr"])

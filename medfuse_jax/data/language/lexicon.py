@@ -13,7 +13,7 @@ from medfuse_jax.data.findings import Range
 
 NUMERIC = ("number", "article", "ml", "years")      # kinds whose value is a number
 UNPROPOSED = ("unsupported", "foreign", "aside", "measure", "skip", "bound", "between", "to", "with", "and", "or",
-              "only", "free", "contrast", "duration")      # kinds whose words cure no typing mistake
+              "only", "free", "contrast", "duration", "number")      # kinds whose words cure no typing mistake
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 
@@ -37,7 +37,16 @@ def stems(phrase: str) -> tuple[str, ...]:
     return tuple(map(stem, split(phrase)))
 
 
-@dataclass(frozen=True)
+def merged(*many: dict[str, Table]) -> dict[str, Table]:
+    """Tables of one name joined: the forms of each value one after another."""
+    found: dict[str, Table] = {}
+    for name, table in (item for tables in many for item in tables.items()):
+        into = found.setdefault(name, {})
+        found[name] = into | {value: (*into.get(value, ()), *forms) for value, forms in table.items()}
+    return found
+
+
+@dataclass(frozen=True, eq=False)      # one of each language: compared and hashed as itself
 class Lexicon:
     """One language as data."""
 
@@ -79,29 +88,48 @@ class Lexicon:
         return {stems for stems, (kind, _) in self.phrases.items() if kind in ("ml", "years", "old", "measure")}
 
     @cached_property
-    def longest(self) -> int:
-        """How many words the longest phrase has."""
-        return max(map(len, self.phrases))
+    def longest(self) -> dict[str, int]:
+        """How many words the longest phrase has that begins with a word."""
+        found: dict[str, int] = {}
+        for key in self.phrases:
+            found[key[0]] = max(len(key), found.get(key[0], 0))
+        return found
+
+    @cached_property
+    def openings(self) -> dict[str, list[tuple[tuple[str, ...], str]]]:
+        """Phrases of several words that others may not cut, and their kinds, by their first word."""
+        found: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for key, (kind, _) in self.phrases.items():
+            if len(key) > 1 and kind in ("activity", "feature", "region", "lesion"):
+                found.setdefault(key[0], []).append((key, kind))
+        return found
 
     @cached_property
     def vocabulary(self) -> dict[str, str]:
         """Every word that is read with a meaning, by its stem, in the order of the tables."""
-        return self._words(self.tables)
+        return self._words(self.tables) | {stem(word): word for form in self.numbers for word in split(form)}
 
     @cached_property
     def proposable(self) -> dict[str, str]:
-        """The words that are worth proposing in place of an unknown one, by their stem."""
-        return self._words((name, table) for name, table in self.tables if name.partition(".")[0] not in UNPROPOSED)
+        """The words that an unknown one may be a slip of, by their stem; never a number, which would be made up."""
+        return self._words((name, table) for name, table in self.tables
+                           if name.partition(".")[0] not in UNPROPOSED)
 
     def _words(self, tables: Iterable[tuple[str, Table]]) -> dict[str, str]:
         forms = [form for _, table in tables for values in table.values() for form in values]
-        return {stem(word): word for form in (*forms, *self.numbers) for word in split(form)}
+        return {stem(word): word for form in forms for word in split(form)}
 
     @property
     def words(self) -> list[str]:
         """Every word that word pieces are learned from, sorted: a change is a change of vocabulary for new families."""
         own = self._words((*self.written.items(), *self.understood.items()))
-        return sorted(set(self.skipped.split()) | set(own.values()))
+        numbers = {word for form in self.numbers for word in split(form)}
+        return sorted(set(self.skipped.split()) | set(own.values()) | numbers)
+
+    @property
+    def adjectives_follow(self) -> bool:
+        """Whether a noun stands before its adjective: lésion corticale."""
+        return self.templates["open"][0].endswith("{region}")
 
     def is_one(self, value: float | int | Range) -> bool:
         """Whether a number takes the singular."""

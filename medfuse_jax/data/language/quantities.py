@@ -3,7 +3,10 @@
 import re
 from dataclasses import replace
 
-from medfuse_jax.data.findings import Range
+import numpy as np
+
+from medfuse_jax.data.definitions import ends
+from medfuse_jax.data.findings import Count, Range
 from medfuse_jax.data.language.concepts import Concept
 from medfuse_jax.data.language.further import SIZE
 
@@ -27,6 +30,23 @@ def gathered(concepts: Concepts, tokens: list[str]) -> Concepts:
 def years(found: Concepts, tokens: list[str]) -> Concepts | None:
     """42 a"""
     return [replace(found[0], letter="y", value=1.0)] if tokens[found[0].first] == "a" else None
+
+
+def decade(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """in her 40s"""
+    low = found[0].value
+    of_tens = tokens[found[1].first] == "s" and low % 10 == 0
+    return [number(found, low, low + 9)] if of_tens else None
+
+
+def listed(found: Concepts, tokens: list[str]) -> Concepts:
+    """black holes (4)"""
+    return [*found[:-3], replace(found[-3], letter=":"), found[-2]]
+
+
+def part(found: Concepts, tokens: list[str]) -> Concepts:
+    """two of the five lesions enhance"""
+    return [replace(found[0], last=found[1].last)]
 
 
 def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
@@ -78,8 +98,8 @@ def degrees(found: Concepts, tokens: list[str]) -> Concepts:
 
 def bound_of_a_count(found: Concepts, tokens: list[str]) -> Concepts | None:
     """More than ten lesions are eleven at least."""
-    *_, bound, ends = found
-    value = low_and_high(ends)
+    *_, bound, number_ = found
+    value = low_and_high(number_)
     if found[0].letter == "!" or bound.value not in ("more", "less") or any(end != int(end) for end in value):
         return None
     return limited(found, value[0] + 1.0, max(0.0, value[1] - 1.0))
@@ -115,7 +135,10 @@ RULES = (
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
     (r"n[(]n[)]", repeated),
-    (r"[LADF]f|[rk]*L[rk]*[fd](?![BVA])", free),
+    (r"(?<![nwa!rkN])(?:N?[rk]*L|K|N|[rk])[(]n[)]", listed),
+    (r"(?<![xXgeuynYp])nn(?=[rk]*L[rk]*[+]?[NK])", part),
+    (r"n[?]", decade),
+    (r"[LADFK]f|[rk]*L[rk]*[fd](?![BVA])", free),
     (r"(?<=V)[(]?m[)]?:?n(?!m)", swapped),
     (r"(?<=[nwa])d(?=[rk]*L)", small),
     (r"(?<=n)z(?=[^n]|$)|(?<=[xX]n)z|(?<=[xX],n)z", years),
@@ -123,8 +146,8 @@ RULES = (
     (r"d[z|](?=d)", degrees),
     (r"(?<![egu])!?b[na](?![myYl])", bound_of_a_count),
     (r"!?b[na]", bound_before),
-    (r"[na][mLyrk]*b", bound_after),
-    (r"n&(?=[Lrk])", plus),
+    (r"[na][mLyrkNK]*b", bound_after),
+    (r"n&(?=[LrkNK])", plus),
     (r"n?l", size),
     (r"[zvb±]", alone),
 )
@@ -159,3 +182,11 @@ def whole(count: float | Range) -> int | Range:
     if isinstance(count, Range):
         return Range(int(count.low), None if count.high is None else int(count.high))
     return int(count)
+
+
+def total(parts: list[Count]) -> Count:
+    """What counts of several places make together."""
+    if len(parts) == 1:
+        return parts[0]
+    low, high = (sum(each) for each in zip(*map(ends, parts), strict=True))
+    return int(low) if low == high else Range(int(low), None if high == np.inf else int(high))

@@ -1,7 +1,12 @@
-"""From findings to a short structured radiology report; every number in it is one of the findings."""
+"""From findings to a structured radiology report; every number in it is one of the findings.
 
-from medfuse_jax.data.definitions import grade, load_word
-from medfuse_jax.data.findings import ATROPHY, NOT_ASSESSED, REGIONS, Findings, RegionLoad, Statement
+The fields are those that MAGNIMS-CMSC-NAIMS (Wattjes et al., Lancet Neurology 2021) and OFSEP (Brisset et al., Journal
+of Neuroradiology 2020) ask a report of brain MRI in multiple sclerosis to tell. It measures and neither names a disease
+nor advises. `rereading` reads it back.
+"""
+
+from medfuse_jax.data.definitions import count_word, grade, load_word
+from medfuse_jax.data.findings import ACTIVITY, ATROPHY, NOT_ASSESSED, REGIONS, Findings, RegionLoad, Statement
 from medfuse_jax.data.language.languages import lexicon_of
 from medfuse_jax.data.language.lexicon import Lexicon
 from medfuse_jax.data.language.titles import TITLES
@@ -9,7 +14,10 @@ from medfuse_jax.data.language.writing import Writer, capital, plain
 
 
 def report(findings: Findings, language: str) -> str:
-    """Technique, lesions, change, atrophy, dissemination in space, impression and notice, one titled paragraph each."""
+    """Technique, comparison, lesions, black holes, enhancement, change, atrophy, dissemination, impression and notice.
+
+    One titled paragraph each; what nobody looked at is "not assessed".
+    """
     return Reporter(lexicon_of(language)).report(findings)
 
 
@@ -18,12 +26,17 @@ class Reporter:
 
     def __init__(self, lexicon: Lexicon):
         self.lexicon, self.say, self.writer = lexicon, TITLES[lexicon.name], Writer(lexicon)
+        self.digits = Writer(lexicon)
+        self.digits.short = True
 
     def report(self, findings: Findings) -> str:
         paragraphs = {
             "technique": self.technique(findings), "clinical": self.clinical(findings),
-            "lesions": self.lesions(findings), "change": self.change(findings), "atrophy": self.atrophy(findings),
-            "space": self.space(findings), "impression": self.impression(findings),
+            "comparison": self.comparison(findings), "lesions": self.lesions(findings),
+            "black holes": self.counted(findings, "black_hole_count"),
+            "enhancement": self.counted(findings, "enhancing_count"), "change": self.change(findings),
+            "atrophy": self.atrophy(findings), "space": self.space(findings), "time": f"{self.time(findings)}.",
+            "impression": self.impression(findings),
         }
         body = [f"{self.say[title]}{self.say['colon']} {text}" for title, text in paragraphs.items() if text]
         return "\n\n".join([self.say["title"], *body, self.say["notice"]]) + "\n"
@@ -46,6 +59,17 @@ class Reporter:
         words = ", ".join(self.writer.header(person))
         return f"{capital(words)}." if words else ""
 
+    def comparison(self, findings: Findings) -> str:
+        earlier = self.say["no earlier" if findings.change is None else "earlier"]
+        if findings.date_years is None:
+            return earlier
+        years = self.writer.counted("years", round(findings.date_years, 2))
+        return f"{earlier} {self.say['after'].format(self.number(findings.date_years), years)}"
+
+    def counted(self, findings: Findings, name: str) -> str:
+        count = getattr(findings, name)
+        return f"{self.say['not assessed']}." if count is None else f"{capital(self.digits.active(name, count))}."
+
     def amount(self, load: RegionLoad) -> str:
         if load.count == 0:
             return self.say["no lesion"]
@@ -54,19 +78,20 @@ class Reporter:
     def lesions(self, findings: Findings) -> str:
         if findings.lesion_count is None:
             return f"{self.say['not assessed']}."
+        lines = [f"  {self.say[region]}{self.say['colon']} {self.amount(findings.lesions_by_region[region])}"
+                 for region in REGIONS if region in findings.lesions_by_region]
         if findings.lesion_count == 0:
-            return capital(self.writer.none_of([""])).strip() + "."
+            return "\n".join([capital(self.writer.none_of([""])).strip() + ".", *lines])
         load = Statement(lesion_load=load_word(findings.lesion_volume_ml))
         burden = ", ".join(map(plain, sum(self.writer.lesions(load, bare=False), [])))
         total = self.amount(RegionLoad(findings.lesion_count, findings.lesion_volume_ml))
-        lines = [f"  {self.say[region]}{self.say['colon']} {self.amount(findings.lesions_by_region[region])}"
-                 for region in REGIONS if region in findings.lesions_by_region]
-        return "\n".join([f"{total}, {burden}.", *lines])
+        band = self.say[count_word(findings.lesion_count)]
+        return "\n".join([f"{total}{self.say['colon']} {band}, {burden}.", *lines])
 
     def change(self, findings: Findings) -> str:
         change = findings.change
         if change is None:
-            return self.say["no change"]
+            return f"{self.say['not assessed']}."
         counts = self.say["counts"].format(change.new_count, change.enlarging_count, change.resolved_count)
         rates = ", ".join(f"{self.say[name]} {self.number(value, 1)} %"
                           for name, value in change.annualised_percent.items())
@@ -98,18 +123,32 @@ class Reporter:
         verdicts |= dict.fromkeys(NOT_ASSESSED, "not assessed")
         lines = [f"  {self.say['region'].format(self.say[f'{place} region'])}{self.say['colon']} {self.say[verdict]}"
                  for place, verdict in verdicts.items()]
-        verdict = {None: "not assessed", True: "met", False: "not met"}[findings.dissemination_in_space]
-        return "\n".join([self.say[verdict], *lines])
+        return "\n".join([f"{self.say[self.met(findings)]}.", *lines])
+
+    def met(self, findings: Findings) -> str:
+        return {None: "not assessed", True: "met", False: "not met"}[findings.dissemination_in_space]
+
+    def time(self, findings: Findings) -> str:
+        """New lesions since an earlier visit, or lesions that enhance beside others that do not."""
+        if findings.change is None and findings.enhancing_count is None:
+            return self.say["not assessed"]
+        if findings.change is not None and findings.change.new_count:
+            return self.say["time new"]
+        mixed = 0 < (findings.enhancing_count or 0) < (findings.lesion_count or 0)
+        return self.say["time enhancing" if mixed else "time not shown"]
 
     def seen(self, regions: dict[str, RegionLoad], names: tuple[str, ...]) -> str:
         known = [regions[name].count for name in names if name in regions]
         return "present" if any(known) else "absent" if len(known) == len(names) else "not assessed"
 
     def impression(self, findings: Findings) -> str:
-        """The same words as a sentence about these findings, so that the report can be read back."""
+        """The words of a sentence about these findings, so that they can be read back; then dissemination."""
         load = "none" if findings.lesion_volume_ml is None else load_word(findings.lesion_volume_ml)
+        change = {} if findings.change is None else vars(findings.change)
         statement = Statement(
             lesion_count=0 if findings.lesion_count == 0 else None, lesion_load=None if load == "none" else load,
             atrophy={name: grade(value) for name, value in findings.deviation_percent.items()},
-            new_count=findings.change.new_count if findings.change else None)
-        return self.writer.note(statement)
+            **{name: change.get(name, getattr(findings, name, None)) for name in ACTIVITY})
+        lines = [f"  {self.say['space short']}{self.say['colon']} {self.say[self.met(findings)]}",
+                 f"  {self.say['time']}{self.say['colon']} {self.time(findings)}"]
+        return "\n".join([self.writer.note(statement), *lines])

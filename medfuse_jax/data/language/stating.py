@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from medfuse_jax.data.definitions import count_word, grade, load_word
+from medfuse_jax.data.definitions import GRADES, count_word, grade, load_word
 from medfuse_jax.data.findings import (
+    ACTIVITY,
     ATROPHY,
     PHENOTYPES,
     REGIONS,
@@ -13,16 +14,19 @@ from medfuse_jax.data.findings import (
     Amount,
     Change,
     Findings,
+    Range,
     RegionLoad,
     Statement,
 )
 from medfuse_jax.data.labels import CONTRASTS
+from medfuse_jax.data.language.coherence import entail
 
 # How often a sentence mentions a matter. Lesion load and thalamus come often: they are what the model must learn.
 SAID = {
     "lesion_load": 0.92, "lesion_count": 0.4, "region": 0.3, "thalamus": 0.65, "atrophy": 0.15, "age": 0.5, "sex": 0.5,
-    "phenotype": 0.6, "contrasts": 0.5, "treatment": 0.08, "edss": 0.1, "disease_duration_years": 0.1, "new_count": 0.6,
-    "only": 0.5,
+    "phenotype": 0.6, "contrasts": 0.5, "treatment": 0.08, "edss": 0.1, "disease_duration_years": 0.1, "only": 0.5,
+    "new_count": 0.6, "enlarging_count": 0.3, "resolved_count": 0.2, "black_hole_count": 0.3, "enhancing_count": 0.3,
+    "possible": 0.1,
 }
 
 PERSON = ("age", "sex", "phenotype", "treatment", "edss", "disease_duration_years")
@@ -47,8 +51,7 @@ def state(findings: Findings, rng: np.random.Generator) -> Statement:
                            for name in REGIONS if said("region") and name in findings.lesions_by_region},
         atrophy={name: grade(findings.deviation_percent[name]) for name in ATROPHY
                  if name in findings.deviation_percent and said("thalamus" if name == "thalamus" else "atrophy")},
-        new_count=findings.change.new_count if findings.change and said("new_count") else None,
-        **_lesions(findings, said, rng),
+        **_activity(findings, said, rng), **_lesions(findings, said, rng),
     )
     if statement.lesion_count == 0 or statement.lesion_load == "none":      # "no lesions" says it of every region
         statement = replace(statement, lesions_by_region={})
@@ -56,7 +59,8 @@ def state(findings: Findings, rng: np.random.Generator) -> Statement:
         statement = replace(statement, phenotype="control", lesion_count=0, atrophy=dict.fromkeys(ATROPHY, "none"))
     if statement == Statement():
         return state(findings, rng)
-    return replace(statement, only=_is_all(statement, findings) and said("only"))
+    statement = replace(statement, only=_is_all(statement, findings) and said("only"))
+    return replace(statement, possible=_doubted(statement, rng)) if said("possible") else statement
 
 
 def _lesions(findings: Findings, said, rng: np.random.Generator) -> dict:
@@ -77,6 +81,37 @@ def _lesions(findings: Findings, said, rng: np.random.Generator) -> dict:
         if way > 0.5:
             chosen["lesion_volume_ml"] = rounded(findings.lesion_volume_ml)
     return chosen
+
+
+def _activity(findings: Findings, said, rng: np.random.Generator) -> dict:
+    """Change, black holes and enhancement, where they were looked for."""
+    change = {} if findings.change is None else vars(findings.change)
+    counts = {name: change.get(name, getattr(findings, name, None)) for name in ACTIVITY}
+    return {name: _active(count, rng) for name, count in counts.items() if count is not None and said(name)}
+
+
+def _active(count: int, rng: np.random.Generator) -> int | str | Range:
+    """A number, a word, or that there are some."""
+    way = rng.random() if count else 0.0
+    return count if way < 0.8 else count_word(count) if way < 0.9 else Range(1)
+
+
+def _doubted(statement: Statement, rng: np.random.Generator) -> Statement | None:
+    """One thing that is said in doubt, and that is not also said for certain.
+
+    It is drawn without a look at the findings: what is only possible binds nobody.
+    """
+    count = int(rng.integers(1, 5))
+    doubt = (
+        Statement(lesions_by_region={str(rng.choice(REGIONS)): Amount(count if rng.random() < 0.5 else None)}),
+        Statement(atrophy={str(rng.choice(ATROPHY)): str(rng.choice(list(GRADES)[1:]))}),
+        Statement(**{str(rng.choice(ACTIVITY)): _active(count, rng)}),
+        Statement(phenotype=str(rng.choice(PHENOTYPES[:4]))),
+    )[rng.integers(4)]
+    said, doubted = vars(entail(statement)), vars(doubt)
+    certain = any(said[name] is not None and doubted[name] is not None for name in (*ACTIVITY, "phenotype"))
+    certain |= any(set(said[name]) & set(doubted[name]) for name in ("lesions_by_region", "atrophy"))
+    return None if certain or statement.only else doubt
 
 
 def _count(count: int, rng: np.random.Generator) -> int | str:
@@ -116,7 +151,8 @@ def random_findings(rng: np.random.Generator) -> Findings:
     volumes *= min(1.0, 60.0 / max(volumes.sum(), 1e-9))
     deviation = rng.uniform(-32, 8, len(ATROPHY)) if rng.random() < 0.8 else rng.uniform(-4.9, 8, len(ATROPHY))
     regions = {name: RegionLoad(int(n), float(ml)) for name, n, ml in zip(REGIONS, counts, volumes, strict=True)}
-    change = Change(min(int(rng.poisson(1.5)), int(counts.sum())), int(rng.poisson(0.7)), int(rng.poisson(0.3)),
+    new = min(int(rng.poisson(1.5)), int(counts.sum()))
+    change = Change(new, min(int(rng.poisson(0.7)), int(counts.sum()) - new), int(rng.poisson(0.3)),
                     {"whole_brain": float(rng.normal(-0.7, 0.4)), "thalamus": float(rng.normal(-0.7, 0.5))})
     return Findings(
         lesion_count=int(counts.sum()), lesion_volume_ml=float(volumes.sum()), lesions_by_region=regions,
@@ -129,7 +165,13 @@ def random_findings(rng: np.random.Generator) -> Findings:
         treatment=str(rng.choice(TREATMENTS)), edss=float(rng.integers(0, 20)) / 2,
         disease_duration_years=float(rng.uniform(0, 40)),
         contrasts=tuple(name for name in CONTRASTS if rng.random() < 0.5), date_years=float(rng.uniform(0, 5)),
+        black_hole_count=_some_of(int(counts.sum()), rng), enhancing_count=_some_of(int(counts.sum()), rng),
     )
+
+
+def _some_of(count: int, rng: np.random.Generator) -> int | None:
+    """So many lesions of all, often none; None: nobody looked."""
+    return None if rng.random() < 0.4 else int(rng.binomial(count, rng.choice([0.0, 0.1, 0.4])))
 
 
 def random_statement(rng: np.random.Generator) -> Statement:

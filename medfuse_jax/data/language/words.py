@@ -17,13 +17,18 @@ GROUPED = rf"\d{{1,3}}(?:[{SPACES}'’]\d{{3}})+(?!\d)|\d{{1,3}}(?: 0\d\d)+(?!\d
 THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+"
 NUMBER = rf"(?:{GROUPED}|{THOUSANDS}(?![\d,])(?:\.\d+)?|\d+(?:[.,]\d+)?|(?<![\w.,])\.\d+)(?:[eE][-+]?\d+(?!\w))?"
 FIELD_STRENGTH = re.compile(r"\d(?:[.,]\d)?\s?[TDd]")
-# In this order: a field strength or a dimension (3T, 3D), a product (1x1x1), a dash between numbers, a number with or
-# without its sign, the sex before an age (F42), a word, a joint of words (it separates), a mark, a run of other signs.
+DATE = re.compile(r"\d{1,2}(?P<apart>[/.-])\d{1,2}(?P=apart)\d{2,4}|\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}")
+# In this order: a date, a field strength or a dimension (3T, 3D), a product (1x1x1), a dash between numbers, a number
+# with or without its sign, the sex before an age (F42), a word, a joint of words (it separates), a mark, a run of
+# other signs.
 TOKEN = re.compile(
-    r"\d(?:[.,]\d)?\s?T\b|\d[Dd]\b|\d+(?:[.,]\d+)?(?:\s?[x×]\s?\d+(?:[.,]\d+)?)+"
+    rf"(?<![\d/.-])(?:{DATE.pattern})(?![\d/.-])"
+    r"|\d(?:[.,]\d)?\s?T\b|\d[Dd]\b|\d+(?:[.,]\d+)?(?:\s?[x×]\s?\d+(?:[.,]\d+)?)+"
     rf"|(?<=\d)(?P<dash>[-–—‑−])(?=\d)|(?<![\w)\]%])[-−–](?:{NUMBER})|{NUMBER}|[FMHfmh](?=\d\d\b)|[^\W\d_]\w*"
     rf"|(?P<joint>(?<=\w)[-'’‑](?=\w))|[{re.escape(''.join(MARKS) + QUIET + SPOKEN)}]"
     rf"|[^\w\s{re.escape(''.join(MARKS) + QUIET + SPOKEN)}]+")
+INFRATENTORIAL = re.compile(r"\bIT\b")      # in capitals: otherwise a pronoun
+COUNTED_INFRATENTORIAL = re.compile(r"\bIT\b(?=\s?[:=\d])|(?<=\d )IT\b")
 LONGEST_NUMBER, LARGEST_NUMBER = 12, 1e9      # characters; what is longer or larger counts or measures nothing
 CUBIC = ("mm", "ul", "cubic", "micro")      # no one writes thousandths of these: "1,200 mm3" in any language
 
@@ -32,6 +37,7 @@ def tokens_of(text: str) -> list[str]:
     """Numbers, words and marks; hyphens and apostrophes inside words are gone, and so is what cannot be seen."""
     text = unicodedata.normalize("NFC", text).replace("µ", "u").replace("μ", "u").replace("_", " ")
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    text = (COUNTED_INFRATENTORIAL if text.isupper() else INFRATENTORIAL).sub("infratent", text)
     found: list[str] = []
     for match in TOKEN.finditer(text):
         token = DASH if match["dash"] else match[0]

@@ -1,232 +1,86 @@
-"""From a statement to a sentence: tags, telegraphic sentences, or the first lines of a radiologist's letter."""
+"""From a statement to a sentence: tags, telegraphic sentences, a radiologist's letter or prose."""
 
 import re
-from collections.abc import Sequence
 
-import numpy as np
-
-from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Range, Statement
-from medfuse_jax.data.language.lexicon import Choose, Lexicon
+from medfuse_jax.data.findings import Statement
+from medfuse_jax.data.language.lexicon import stems
+from medfuse_jax.data.language.phrasing import Phrases
 
 
-class Writer:
-    """One sentence in one language; `choose` takes one of several forms, so that writing is random or canonical."""
-
-    def __init__(self, lexicon: Lexicon, rng: np.random.Generator | None = None):
-        self.lexicon = lexicon
-        self.rng = rng
-        self.choose: Choose = lambda forms: forms[0 if rng is None else rng.integers(len(forms))]
+class Writer(Phrases):
+    """One sentence in one language, in one of five forms; the canonical form is tags."""
 
     def write(self, statement: Statement) -> str:
         """The sentence. Canonical (no rng): tags."""
-        form = self.choose((self.tags, self.note, self.letter))
+        form = self.choose((self.tags, self.note, self.letter, self.prose, self.shorthand))
         return re.sub(r" +(?=[,.)]| |$)", "", form(statement))
 
     def tags(self, statement: Statement) -> str:
         """FLAIR and T1w, woman of 42, RRMS, nine periventricular lesions, 6 ml, moderate thalamic atrophy"""
         seen, absent = self.findings(statement, bare=True)
-        return ", ".join(plain(phrase) for phrase in (*self.header(statement), *seen, *absent))
+        phrases = (*self.header(statement), *seen, *absent, *self.possible(statement))
+        return ", ".join(plain(phrase) for phrase in phrases)
+
+    def shorthand(self, statement: Statement) -> str:
+        """FLAIR, F42, RRMS, 9 PV lesions, 6 ml"""
+        self.short = True
+        text = self.tags(statement)
+        self.short = False
+        return text
 
     def note(self, statement: Statement) -> str:
         """FLAIR MRI, woman of 42, RRMS. Nine periventricular lesions, mild thalamic atrophy. No cortical lesions."""
         seen, absent = self.findings(statement)
-        groups = (self.header(statement), seen, absent)
+        groups = (self.header(statement), seen, absent, self.possible(statement))
         return " ".join(capital(", ".join(plain(phrase) for phrase in group)) + "." for group in groups if group)
 
     def letter(self, statement: Statement) -> str:
         """FLAIR MRI of a 42-year-old woman (RRMS) showing nine periventricular lesions. No thalamic atrophy."""
         seen, absent = self.findings(statement)
-        names = self.contrasts(statement)
-        scan = self.template("scan").format(names) if names else self.template("scan.unsaid")
         *forms, alone = self.lexicon.templates["letter"]
         form = self.choose(tuple(forms)) if seen else alone
         listed = self.joined([running(phrase) for phrase in seen], "and")
-        opening = form.format(scan=scan, person=self.patient(statement), findings=listed)
-        return " ".join(capital(sentence) + "." for sentence in (opening, *map(plain, absent)))
+        opening = form.format(scan=self.scan(statement), person=self.patient(statement), findings=listed)
+        return self.told([opening, *map(plain, absent), *map(plain, self.possible(statement))])
 
-    # Who and how
-
-    def template(self, name: str) -> str:
-        return self.choose(self.lexicon.templates[name])
-
-    def word(self, table: str, value: str = "") -> str:
-        return self.choose(self.lexicon.written[table][value])
-
-    def counted(self, noun: str, count: float | int | str | Range) -> str:
-        """`lesion` or `years` in the number that its count asks for."""
-        one = not isinstance(count, str) and self.lexicon.is_one(count)
-        return self.word(f"{noun}.{'one' if one else 'many'}", "" if noun == "lesion" else "1")
-
-    def place(self, region: str, count: float | int | str | Range) -> str:
-        """A region's adjective in the number of its lesions."""
-        one = not isinstance(count, str) and self.lexicon.is_one(count)
-        return self.word(f"region.{'one' if one else 'many'}", region)
-
-    def joined(self, phrases: Sequence[str], conjunction: str) -> str:
-        """a, b and c"""
-        last = self.template(conjunction)
-        return last.join(filter(None, (", ".join(phrases[:-1]), *phrases[-1:])))
-
-    def contrasts(self, statement: Statement) -> str:
-        """The contrasts, all in one manner: T1w and T2w, or T1-weighted and T2-weighted."""
-        manner = self.choose((0, -1))
-        return self.joined([self.lexicon.written["contrast"][name][manner] for name in statement.contrasts], "and")
-
-    def header(self, statement: Statement) -> list[str]:
-        """Contrasts, person, disease, treatment."""
-        names, phrases = self.contrasts(statement), []
-        if names:
-            phrases.append(self.template("contrasts").format(names))
-        if statement.sex is not None:
-            sex = self.word("sex", statement.sex)
-            phrases.append(self.person(sex, statement.age))
-        elif statement.age is not None:
-            phrases.append(self.aged(self.template("age"), statement.age))
-        if statement.phenotype is not None:
-            phrases.append(self.phenotype(statement))
-        return phrases + self.disease(statement)
-
-    def person(self, sex: str, age: float | int | Range | None, apposition: bool = True) -> str:
-        if age is None:
-            return sex
-        forms = self.lexicon.templates["person"]
-        return self.aged(self.choose(forms if apposition else tuple(f for f in forms if "," not in f)), age, sex)
-
-    def aged(self, form: str, age: float | int | Range, sex: str = "") -> str:
-        return form.format(sex=sex, age=self.lexicon.number(age), years=self.counted("years", age))
-
-    def phenotype(self, statement: Statement) -> str:
-        return self.word("healthy") if is_healthy(statement) else self.word("phenotype", statement.phenotype)
-
-    def disease(self, statement: Statement) -> list[str]:
-        phrases = []
-        if statement.edss is not None:
-            phrases.append(self.template("edss").format(self.lexicon.number(statement.edss)))
-        if statement.disease_duration_years is not None:
-            years = statement.disease_duration_years
-            number = self.lexicon.number(years)
-            phrases.append(self.template("duration").format(number, years=self.counted("years", years)))
-        if statement.treatment is not None:
-            phrases.append(self.word("treatment", statement.treatment))
-        return phrases
-
-    def patient(self, statement: Statement) -> str:
-        """The person of a letter, with article: a 42-year-old woman (RRMS, EDSS 2)."""
-        control = statement.phenotype == "control"
-        details = self.disease(statement)
-        phenotype = [self.phenotype(statement)] if statement.phenotype else []
-        if control and statement.sex is None and statement.age is None:
-            noun = phenotype.pop()
-        else:
-            someone = "subject" if control else "patient"
-            noun = self.word("sex", statement.sex) if statement.sex else self.template(someone)
-        person = self.person(noun, statement.age, apposition=False)
-        details = ", ".join(phenotype + details)
-        # "an 18-year-old": English ages that begin with a vowel
-        an = "article.an" in self.lexicon.templates and re.match(r"8|11\b|18\b", person)
-        article = self.template("article.an" if an else f"article.{statement.sex or 'M'}")
-        return f"{article} {person}" + (f" ({details})" if details else "")
-
-    # What is seen
-
-    def findings(self, statement: Statement, bare: bool = False) -> tuple[list[str], list[str]]:
-        """Phrases of what is there and of what is not. `bare`: "6 ml" may stand alone."""
-        seen, absent = self.lesions(statement, bare)
+    def prose(self, statement: Statement) -> str:
+        """FLAIR MRI of a 42-year-old woman. The scan shows nine periventricular lesions. There is mild thalamic ..."""
+        lesions, no_lesion = self.lesions(statement, bare=False)
         thin, normal = self.atrophy(statement)
-        seen, absent = seen + thin, absent + normal
-        if statement.new_count:
-            form = self.template("new.one" if self.lexicon.is_one(statement.new_count) else "new")
-            lesion = self.counted("lesion", statement.new_count)
-            seen.append(form.format(count=self.number(statement.new_count), lesion=lesion))
-        elif statement.new_count == 0:
-            absent.append(self.template("new.none").format(lesion=self.counted("lesion", 0)))
-        return seen, absent + ([self.word("only")] if statement.only else [])
+        active, quiet = self.activity(statement)
+        groups = (("lesions", lesions), ("activity", active), ("atrophy", thin))
+        seen = [self.template(f"prose.{name}").format(self.joined([running(phrase) for phrase in group], "and"))
+                for name, group in groups if group]
+        absent = [*no_lesion, *quiet, *normal, *([self.word("only")] if statement.only else [])]
+        opening = self.lexicon.templates["letter"][-1].format(scan=self.scan(statement), person=self.patient(statement))
+        return self.told([opening, *seen, *map(plain, absent), *map(plain, self.possible(statement))])
 
-    def lesions(self, statement: Statement, bare: bool) -> tuple[list[str], list[str]]:
-        seen, absent = [], []
-        count, volume, burden = statement.lesion_count, statement.lesion_volume_ml, self.word("burden")
-        if statement.lesion_load == "none":
-            absent.append(self.template("load.none").format(burden))
-        elif statement.lesion_load is not None:
-            seen.append(self.template("load").format(self.word("load", statement.lesion_load).replace("~", burden)))
-        if count == 0 and not is_healthy(statement):
-            absent.append(self.none_of([""]))
-        elif count:
-            lesion = self.counted("lesion", count)
-            total = self.template("some").format(count=self.number(count), region="", lesion=lesion)
-            if volume and self.rng is not None and self.rng.random() < 0.3:
-                total, volume = self.sized(total, volume), None
-            seen.append(total)
-        regions = [(name, statement.lesions_by_region[name]) for name in REGIONS if name in statement.lesions_by_region]
-        seen += [self.region(name, amount) for name, amount in regions if not amount.absent]
-        empty = [name for name, amount in regions if amount.absent]
-        absent += [self.none_of(names) for names in self.grouped(empty)]
-        if volume is not None:
-            form = self.template("volume" if bare and seen and not statement.lesion_load else "volume.alone")
-            seen.append(form.format(ml=self.ml(volume), lesion=self.counted("lesion", "many")))
-        return seen, absent
+    def told(self, sentences: list[str]) -> str:
+        """Sentences one after another."""
+        return " ".join(capital(sentence) + "." for sentence in sentences)
 
-    def grouped(self, names: list[str]) -> list[list[str]]:
-        """Said together or one by one."""
-        together = self.rng is None or self.rng.random() < 0.5
-        return [names] * bool(names) if together else [[name] for name in names]
+    def scan(self, statement: Statement) -> str:
+        """FLAIR MRI"""
+        names = self.contrasts(statement)
+        return self.template("scan").format(names) if names else self.template("scan.unsaid")
 
-    def none_of(self, regions: list[str]) -> str:
-        noun = self.counted("lesion", 0)
-        words = [self.place(name, 0) if name else "" for name in regions]
-        return self.template("absent").format(region=self.joined(words, "neither"), lesion=noun)
+    def possible(self, statement: Statement) -> list[str]:
+        """What is said in doubt, each phrase with a doubt of its own."""
+        doubted = statement.possible
+        if doubted is None:
+            return []
+        alone = [Statement(**{name: getattr(doubted, name)}) for name in doubted.to_json()]
+        seen, absent = (sum(phrases, []) for phrases in zip(*map(self.findings, alone), strict=True))
+        uncounted = [phrase for phrase in seen if not self.begins_with_number(plain(phrase))]
+        told = {phrase: "possible" if phrase in uncounted else "probably" for phrase in seen}
+        told |= dict.fromkeys((*self.header(doubted), *absent), "probably")
+        return [elided(self.template(form).format(phrase=plain(phrase), running=running(phrase)))
+                for phrase, form in told.items()]
 
-    def region(self, name: str, amount: Amount) -> str:
-        count, volume = amount.count, amount.volume_ml
-        words = {"region": self.place(name, count or "many"), "lesion": self.counted("lesion", count or "many")}
-        if count is None:
-            form = "open" if volume is None else "volume.of_region"
-            return self.template(form).format(**words, ml=None if volume is None else self.ml(volume))
-        phrase = self.template("some").format(count=self.number(count), **words)
-        return phrase if volume is None else self.sized(phrase, volume)
-
-    def sized(self, lesions: str, volume: float | int | Range) -> str:
-        return self.template("sized").format(lesions=lesions, ml=self.ml(volume))
-
-    def ml(self, volume: float | int | Range) -> str:
-        return f"{self.lexicon.number(volume)} {self.word('ml', '1')}"
-
-    def number(self, count: int | str | Range) -> str:
-        """A count in words up to twenty (or digits), digits above, a range, or a count word."""
-        if isinstance(count, Range):
-            return str(count)
-        if isinstance(count, str):
-            return self.word("count", count)
-        return self.choose((self.lexicon.numbers[count], str(count))) if count <= 20 else str(count)
-
-    def atrophy(self, statement: Statement) -> tuple[list[str], list[str]]:
-        grades = {name: statement.atrophy[name] for name in ATROPHY if name in statement.atrophy}
-        if list(grades.values()) == ["none"] * len(ATROPHY):
-            return [], [] if is_healthy(statement) else [self.template("atrophy.nowhere")]
-        seen = []
-        for word in ("severe", "moderate", "mild"):
-            for names in self.grouped([name for name, value in grades.items() if value == word]):
-                seen.append(self.shrunken(self.template("atrophy"), names, "and", self.word("grade", word)))
-        normal = [name for name, value in grades.items() if value == "none"]
-        absent = []
-        for names in self.grouped(normal):
-            form = self.template("atrophy.none")
-            if "{preserved}" in form:
-                absent += [self.word("preserved", name) for name in names]
-            else:
-                absent.append(self.shrunken(form, names, "neither"))
-        return seen, absent
-
-    def shrunken(self, form: str, names: list[str], conjunction: str, grade: str = "") -> str:
-        shape = "adjective" if "{adjective}" in form else "noun"
-        words = [self.word(f"structure.{shape}", name) for name in names]
-        return form.format(grade=grade, **{shape: self.joined(words, conjunction)})
-
-
-def is_healthy(statement: Statement) -> bool:
-    """Whether "healthy control" says it all: a control without any lesion or atrophy."""
-    normal = all(statement.atrophy.get(name) == "none" for name in ATROPHY)
-    return statement.phenotype == "control" and statement.lesion_count == 0 and normal
+    def begins_with_number(self, phrase: str) -> bool:
+        """nine cortical lesions; a few cortical lesions"""
+        kinds = [self.lexicon.phrases.get(stems(" ".join(phrase.split()[:n])), ("",))[0] for n in (1, 2, 3)]
+        return phrase[:1].isdigit() or phrase[:1] == "≥" or bool({"number", "count", "article"} & set(kinds))
 
 
 def plain(phrase: str) -> str:
@@ -242,3 +96,8 @@ def running(phrase: str) -> str:
 def capital(sentence: str) -> str:
     """A sentence with its first letter large."""
     return sentence[:1].upper() + sentence[1:]
+
+
+def elided(phrase: str) -> str:
+    """suspicion d'atrophie"""
+    return re.sub(r"(?<=suspicion )de (?=[aeiouéh])", "d'", phrase)
