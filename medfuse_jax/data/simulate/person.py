@@ -1,20 +1,20 @@
 """A simulated person, whole: anatomy, visits, images and the findings that were measured on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medfuse_jax.data import grid
+from medfuse_jax.data import grid, labels
 from medfuse_jax.data.definitions import FLUID
 from medfuse_jax.data.findings import Findings
-from medfuse_jax.data.simulate import images, plans
+from medfuse_jax.data.simulate import acquisition, images, plans, randomise
 from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
 from medfuse_jax.data.simulate.atrophy import Brain, brain
 from medfuse_jax.data.simulate.lesions import place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
-SIMULATOR_VERSION = 4
+SIMULATOR_VERSION = 5
 FINEST_WORKING_MM = 1.0
 GOLDEN = 0.6180339887498949
 
@@ -30,11 +30,17 @@ class CohortSettings:
     counterfactual: bool = True           # visits of command people are independent states of one anatomy
     natural_fraction: float = 0.5         # the others follow the command mixture
     refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
+    gadolinium: float = 0.0               # share of visits with T1w after gadolinium
+    missing: float = 0.0                  # share of contrasts left out, FLAIR less often; one stays at least
+    randomise: float = 0.0                # share of visits of randomised domains
 
     def __post_init__(self):
         for name in ("subjects", "visits", "refine"):
             if getattr(self, name) < 1:
                 raise MedFuseError(f"{name}={getattr(self, name)}: at least 1 is needed")
+        for name in ("gadolinium", "missing", "randomise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise MedFuseError(f"{name}={getattr(self, name)}: a share from 0 to 1 is needed")
         if self.spacing < 0.5 or CROP_MM % self.spacing:
             raise MedFuseError(f"spacing={self.spacing:g}: take 1, 2, 4 or 8 mm (divisors of 8, at least 0.5)")
 
@@ -55,11 +61,12 @@ class Visit:
 
     structures: np.ndarray                # uint8 classes (x, y, z)
     lesions: np.ndarray                   # float32 (x, y, z): fraction of the voxel that is lesion
-    images: np.ndarray                    # float32 (x, y, z, 3): images.SHOWN, brain median 1, background 0
-    clean: np.ndarray                     # float32, as images: no noise, no bias field
+    images: np.ndarray                    # float32 (x, y, z, 4): labels.CONTRASTS, brain median 1, background 0
+    clean: np.ndarray                     # float32, as images: of the same voxels, no noise, ghosts or bias field
     findings: Findings                    # measured on the working grid
     date_years: float
     counterfactual: bool                  # a state of the same anatomy, not a later date
+    present: tuple[str, ...]              # of labels.CONTRASTS; the images of the others are 0
 
 
 def is_natural(index: int, settings: CohortSettings) -> bool:
@@ -94,7 +101,7 @@ def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Vis
             source="simulated", phenotype=who.phenotype, treatment=who.treatment, edss=who.edss,
             disease_duration_years=who.disease_duration_years, date_years=who.date_years, contrasts=images.SHOWN)
         random = np.random.default_rng([seed, index, 2, number])
-        found.append(_seen(anatomy, body, voxels, mask, findings, settings, states, random))
+        found.append(_seen(anatomy, body, [images.Look(lesion) for lesion in voxels], mask, findings, settings, states, random))
         earlier = body.structures, mask, who.date_years
     return found
 
@@ -106,28 +113,32 @@ def _in_tissue(lesions: list[np.ndarray], body: Brain) -> list[np.ndarray]:
     return [voxels[~fluid[body.structures[tuple(voxels.T)]]] for voxels in lesions]
 
 
-def _seen(anatomy: Head, body: Brain, lesions: list[np.ndarray], mask: np.ndarray, findings: Findings,
+def _seen(anatomy: Head, body: Brain, lesions: list[images.Look], mask: np.ndarray, findings: Findings,
           settings: CohortSettings, counterfactual: bool, random: np.random.Generator) -> Visit:
-    """Draw the images on the working grid, average them to the grid asked for, and add what a scanner adds."""
+    """Draw the contrasts of a visit on the working grid, and scan each of them on the grid asked for."""
     factor, box = settings.factor, grid.standard(settings.spacing)
-    machine = images.scanner(random)
-    fine = images.ideal(body.structures, body.texture, lesions, machine, random, blur=factor == 1)
-    ideal = images.block_mean(fine, factor)
-    structures = majority(body.structures, factor)
-    inside = structures > 0
-    clean = images.normalised(ideal, inside)
-    noisy = images.acquired(clean, inside, settings.spacing, machine, random)
-    low = anatomy.low // factor
+    low, structures = anatomy.low // factor, majority(body.structures, factor)
     part = tuple(slice(a, a + n) for a, n in zip(low, structures.shape, strict=True))
+    inside = structures > 0
+    present = images.present(random, settings.gadolinium, settings.missing)
+    channels = [labels.CONTRASTS.index(name) for name in present]
+    randomised = random.random() < settings.randomise
+    look = (randomise if randomised else images).appearance(random)
+    seen, clean = (np.zeros((*box.shape, len(labels.CONTRASTS)), np.float32) for _ in range(2))
+    drawn = images.ideal(body.structures, body.texture, lesions, look, anatomy.spacing, random, channels)
+    for name, channel, fine in zip(present, channels, drawn, strict=True):
+        how = randomise.protocol(random) if randomised else acquisition.protocol(name, random)
+        scan = acquisition.acquire(fine, inside, anatomy.spacing, settings.spacing, how, random,
+                                   gamma=float(look.gamma[channel]))
+        seen[(*part, channel)], clean[(*part, channel)] = scan.seen, scan.clean
 
     def whole(values: np.ndarray, dtype: type) -> np.ndarray:
-        full = np.zeros((*box.shape, *values.shape[3:]), dtype)
+        full = np.zeros(box.shape, dtype)
         full[part] = values
         return full
 
-    fraction = images.block_mean(mask, factor)
-    return Visit(whole(structures, np.uint8), whole(fraction, np.float32), whole(noisy, np.float32),
-                 whole(clean, np.float32), findings, findings.date_years, counterfactual)
+    return Visit(whole(structures, np.uint8), whole(images.block_mean(mask, factor), np.float32), seen, clean,
+                 replace(findings, contrasts=present), findings.date_years, counterfactual, present)
 
 
 def majority(classes: np.ndarray, factor: int) -> np.ndarray:
