@@ -13,12 +13,12 @@ BIAS_MM = 80.0
 PROTOCOLS: dict[str, tuple[tuple[float, int | None, tuple[float, ...]], ...]] = {
     "FLAIR": ((0.50, None, (1.0, 1.0, 1.2)), (0.40, 2, (3.0,)), (0.10, 0, (3.0,))),
     "T1w": ((0.40, None, (1.0, 1.0, 1.2)), (0.60, 2, (3.0, 3.3, 4.0))),
-    "T2w": ((0.10, None, (1.0, 1.0, 1.2)), (0.90, 2, (3.0, 3.3, 4.0))),
+    "T2w": ((0.10, None, (1.0, 1.0, 1.2)), (0.90, 2, (2.5, 3.0, 3.3))),
 }
 PROTOCOLS["ce-gadolinium_T1w"] = PROTOCOLS["T1w"]
 # Noise in medians of the brain, of a voxel of 1 mm or of a slice; it is what is left in flat parts of real scans [data].
-NOISE = {"FLAIR": (0.035, 0.09), "T1w": (0.02, 0.05), "T2w": (0.03, 0.07), "ce-gadolinium_T1w": (0.02, 0.05)}
-SOFT = 0.45                                            # working voxels: tissue borders are soft [assume]
+NOISE = {"FLAIR": (0.025, 0.07), "T1w": (0.015, 0.04), "T2w": (0.025, 0.06), "ce-gadolinium_T1w": (0.015, 0.04)}
+SOFT = 0.35                                            # working voxels: tissue borders are soft [assume]
 UNEVEN_SLICES = (0.0, 0.015)                           # slices of 2D scans are read out apart [assume]
 GHOSTS, GHOST = 0.35, (0.005, 0.03)                    # share of scans that moved, and how strongly they repeat
 RINGS, KEPT = 0.3, (0.75, 0.95)                        # share of scans that ring, and how much of k-space they hold

@@ -29,15 +29,18 @@ TISSUES: dict[str, tuple[float, float, float]] = {
 }
 STEP = (-0.19, 0.36, -0.32)            # from grey to white matter: what a step of texture is worth
 # Sequences differ in contrast between tissues, from spin echo to magnetisation prepared, and in signal of CSF [data].
-CONTRAST = ((0.60, 1.05), (0.45, 0.95), (0.60, 1.00))
+CONTRAST = ((0.60, 1.05), (0.40, 0.85), (0.50, 0.90))
 CSF = ((0.25, 1.10), (0.40, 1.50), (1.00, 1.40))
 GRAIN = (0.6, -0.5, 1.0)               # how the contrasts follow the water content that varies within a tissue [assume]
-GRAIN_MM, GRAIN_PERCENT = (2.0, 8.0), (4.0, 8.0)
+GRAIN_MM, GRAIN_PERCENT = (1.5, 8.0), (4.0, 8.0)
 LESION = ((1.30, 1.40), (0.85, 0.97), (1.40, 1.65))     # lesion / brain median [data]
+# Water is even in the ventricles, but sulci hold vessels and membranes: multiples of a tissue's grain [assume].
+GRAIN_FLUID = np.ones(len(labels.NAMES), np.float32)
+GRAIN_FLUID[FLUID], GRAIN_FLUID[labels.CLASS["csf"]] = 0.3, 3.0
 HALO, EDGE = 0.6, 0.35                 # how far a lesion shows beyond its mask, and fades at its rim [assume]
 MILD = (1.0, 0.4, 1.0, 0.4)            # the halo by contrast: oedema and gliosis hardly darken T1 [assume]
 BLACK_HOLE = 1 / 3                     # T1 signal that the darkest hole has lost: 0.9 of the median becomes 0.6
-OVERSHOOT = 1.2                        # of a lesion's difference, so that a scan that blurs it shows LESION
+OVERSHOOT = (1.15, 1.7, 1.35, 1.7)     # of a lesion's difference, so that a scan that blurs it shows LESION
 # T1w after gadolinium, in medians: lesions, of which those above RING_MM3 enhance as rings, vessels, plexus [assume].
 ENHANCED, RING_MM3, RIM = (1.45, 1.90), 300.0, 0.75
 VESSEL, VESSEL_SHARE, PLEXUS_SHARE = (1.5, 2.4), 0.05, 0.06
@@ -131,7 +134,7 @@ def ideal(structures: np.ndarray, texture: np.ndarray, lesions: Sequence[Look], 
     extent = np.array(shape) * spacing
     grain = sum(smooth_field(random, extent, shape, max(knot, 1.5 * spacing), spacing)[0] for knot in GRAIN_MM)
     grain = grain.reshape(-1)[inside] / np.float32(np.sqrt(len(GRAIN_MM)))
-    grain[np.isin(classes, FLUID)] *= 0.3                       # water is water
+    grain *= GRAIN_FLUID[classes]
     at, weight, value = _spots(structures, lesions, look, spacing, random)
     for channel in channels:
         mean = look.means[:, channel].astype(np.float32)
@@ -172,7 +175,7 @@ def _spots(structures: np.ndarray, lesions: Sequence[Look], look: Appearance, sp
         value[[1, GADOLINIUM]] *= 1 - BLACK_HOLE * lesion.darkness
         value = np.repeat(value[None], len(core), axis=0) + 0.03 * random.standard_normal((len(core), 4))
         edge = 1 - (1 - core) * EDGE                            # about 1 on average, so that the mean is kept
-        value = 1 + OVERSHOOT * (value - 1) * (edge / max(edge.mean(), 0.1))[:, None]
+        value = 1 + np.array(OVERSHOOT) * (value - 1) * (edge / max(edge.mean(), 0.1))[:, None]
         if lesion.enhancing:
             rim = core < RIM if len(core) * spacing**3 > RING_MM3 else np.ones(len(core), bool)
             value[rim, GADOLINIUM] = random.uniform(*ENHANCED)
