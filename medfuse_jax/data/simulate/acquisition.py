@@ -17,8 +17,8 @@ PROTOCOLS: dict[str, tuple[tuple[float, int | None, tuple[float, ...]], ...]] = 
 }
 PROTOCOLS["ce-gadolinium_T1w"] = PROTOCOLS["T1w"]
 # Noise in medians of the brain, of a voxel of 1 mm or of a slice; it is what is left in flat parts of real scans [data].
-NOISE = {"FLAIR": (0.025, 0.07), "T1w": (0.015, 0.04), "T2w": (0.025, 0.06), "ce-gadolinium_T1w": (0.015, 0.04)}
-SOFT = 0.35                                            # working voxels: tissue borders are soft [assume]
+NOISE = {"FLAIR": (0.025, 0.07), "T1w": (0.015, 0.04), "T2w": (0.03, 0.07), "ce-gadolinium_T1w": (0.015, 0.04)}
+SOFT = 0.3                                            # working voxels: tissue borders are soft [assume]
 UNEVEN_SLICES = (0.0, 0.015)                           # slices of 2D scans are read out apart [assume]
 GHOSTS, GHOST = 0.35, (0.005, 0.03)                    # share of scans that moved, and how strongly they repeat
 RINGS, KEPT = 0.3, (0.75, 0.95)                        # share of scans that ring, and how much of k-space they hold
@@ -45,12 +45,12 @@ def protocol(contrast: str, random: np.random.Generator) -> Protocol:
     kinds = PROTOCOLS[contrast]
     _, slices, thickness = kinds[random.choice(len(kinds), p=[kind[0] for kind in kinds])]
     thick = float(random.choice(thickness))
-    plane = float(1.0 if random.random() < 0.75 else random.uniform(1.0, 1.2))
+    plane = float(1.0 if random.random() < 0.85 else random.uniform(1.0, 1.2))
     voxel = [thick if slices is None else plane] * 3
     if slices is not None:
         voxel[slices] = thick
     return Protocol(
-        tuple(voxel), tuple(random.random(3)), bool(random.random() < 0.5),
+        tuple(voxel), tuple(random.random(3)), bool(random.random() < 0.7),
         phase_axis=int(random.choice([axis for axis in range(3) if axis != slices])),
         ghost=random.uniform(*GHOST) * (random.random() < GHOSTS), ghost_shift=random.uniform(0.15, 0.5),
         kept=random.uniform(*KEPT) if random.random() < RINGS else 1.0,

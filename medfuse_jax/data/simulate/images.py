@@ -19,7 +19,7 @@ DARKEST = 0.02                         # of tissue and CSF: the noise floor of a
 
 # Mean intensity by tissue (FLAIR, T1w, T2w), relative to the brain's median; 3T, skull stripped [assume].
 TISSUES: dict[str, tuple[float, float, float]] = {
-    "background": (0.30, 0.30, 2.30), "csf": (0.30, 0.30, 2.30), "lateral_ventricle": (0.25, 0.28, 2.45),
+    "background": (0.25, 0.30, 0.60), "csf": (0.30, 0.30, 2.30), "lateral_ventricle": (0.25, 0.28, 2.60),
     "third_ventricle": (0.28, 0.30, 2.35), "fourth_ventricle": (0.30, 0.30, 2.30),
     "cerebral_white_matter": (0.93, 1.20, 0.82), "cerebral_cortex": (1.14, 0.84, 1.18),
     "cerebellum_white_matter": (0.93, 1.14, 0.84), "cerebellum_cortex": (1.08, 0.86, 1.12),
@@ -29,14 +29,14 @@ TISSUES: dict[str, tuple[float, float, float]] = {
 }
 STEP = (-0.19, 0.36, -0.32)            # from grey to white matter: what a step of texture is worth
 # Sequences differ in contrast between tissues, from spin echo to magnetisation prepared, and in signal of CSF [data].
-CONTRAST = ((0.60, 1.05), (0.40, 0.85), (0.50, 0.90))
+CONTRAST = ((0.60, 1.05), (0.50, 0.85), (0.50, 0.90))
 CSF = ((0.25, 1.10), (0.40, 1.50), (1.00, 1.40))
-GRAIN = (0.6, -0.5, 1.0)               # how the contrasts follow the water content that varies within a tissue [assume]
-GRAIN_MM, GRAIN_PERCENT = (1.5, 8.0), (4.0, 8.0)
+GRAIN = (0.6, -0.5, 1.3)               # how the contrasts follow the water content that varies within a tissue [assume]
+GRAIN_MM, GRAIN_PERCENT = (1.2, 8.0), (4.0, 8.0)
 LESION = ((1.30, 1.40), (0.85, 0.97), (1.40, 1.65))     # lesion / brain median [data]
 # Water is even in the ventricles, but sulci hold vessels and membranes: multiples of a tissue's grain [assume].
 GRAIN_FLUID = np.ones(len(labels.NAMES), np.float32)
-GRAIN_FLUID[FLUID], GRAIN_FLUID[labels.CLASS["csf"]] = 0.3, 3.0
+GRAIN_FLUID[FLUID], GRAIN_FLUID[labels.CLASS["csf"]] = 0.3, 3.5
 HALO, EDGE = 0.6, 0.35                 # how far a lesion shows beyond its mask, and fades at its rim [assume]
 MILD = (1.0, 0.4, 1.0, 0.4)            # the halo by contrast: oedema and gliosis hardly darken T1 [assume]
 BLACK_HOLE = 1 / 3                     # T1 signal that the darkest hole has lost: 0.9 of the median becomes 0.6
@@ -142,7 +142,7 @@ def ideal(structures: np.ndarray, texture: np.ndarray, lesions: Sequence[Look], 
         brain += np.float32(look.step[channel]) * texture
         np.maximum(brain, DARKEST, out=brain)
         unit = np.median(brain[::7]) if look.unit is None else look.unit[channel]
-        image = np.full(shape, mean[0], np.float32)             # beyond the brain: CSF, until the skull is stripped
+        image = np.full(shape, mean[0], np.float32)             # the skull, until it is stripped
         flat = image.reshape(-1)
         flat[inside] = brain
         if channel == GADOLINIUM:
