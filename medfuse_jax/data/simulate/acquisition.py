@@ -12,12 +12,14 @@ BIAS_MM = 80.0
 # Which protocols a contrast is acquired with: share, slice axis (None: 3D), slices in mm [assume].
 PROTOCOLS: dict[str, tuple[tuple[float, int | None, tuple[float, ...]], ...]] = {
     "FLAIR": ((0.50, None, (1.0, 1.0, 1.2)), (0.40, 2, (3.0,)), (0.10, 0, (3.0,))),
-    "T1w": ((0.40, None, (1.0, 1.0, 1.2)), (0.60, 2, (3.0, 3.3, 4.0))),
+    "T1w": ((0.40, None, (1.0, 1.0, 1.2)), (0.60, 2, (3.0, 3.0, 3.3, 4.0))),
     "T2w": ((0.10, None, (1.0, 1.0, 1.2)), (0.90, 2, (2.5, 3.0, 3.3))),
 }
 PROTOCOLS["ce-gadolinium_T1w"] = PROTOCOLS["T1w"]
-# Noise in medians of the brain, of a voxel of 1 mm or of a slice; it is what is left in flat parts of real scans [data].
-NOISE = {"FLAIR": (0.025, 0.07), "T1w": (0.015, 0.04), "T2w": (0.03, 0.07), "ce-gadolinium_T1w": (0.015, 0.04)}
+# Noise in medians of the brain, of a voxel of 1 mm or of a slice: what flat parts of real scans show [data].
+NOISE = {"FLAIR": (0.02, 0.06), "T1w": (0.015, 0.04), "T2w": (0.025, 0.055), "ce-gadolinium_T1w": (0.015, 0.04)}
+# Scanners enhance edges in the plane, and read it finer than 1 mm: by how much, weight of each neighbour [assume].
+SHARPENED = {"FLAIR": (0.0, 0.15), "T1w": (0.0, 0.05), "T2w": (0.10, 0.25), "ce-gadolinium_T1w": (0.0, 0.05)}
 SOFT = 0.3                                            # working voxels: tissue borders are soft [assume]
 UNEVEN_SLICES = (0.0, 0.015)                           # slices of 2D scans are read out apart [assume]
 GHOSTS, GHOST = 0.35, (0.005, 0.03)                    # share of scans that moved, and how strongly they repeat
@@ -34,6 +36,7 @@ class Protocol(NamedTuple):
     ghost: float                              # how strongly
     ghost_shift: float                        # share of the field of view
     kept: float                               # share of k-space in the plane: below 1, edges ring
+    sharpened: float                          # how much edges in the plane are enhanced: weight of each neighbour
     noise: float                              # standard deviation of each part of the signal, in medians of the brain
     centre_noise: float                       # by how much more in the middle, far from the coils
     uneven_slices: float                      # standard deviation of the slices' gain
@@ -50,12 +53,14 @@ def protocol(contrast: str, random: np.random.Generator) -> Protocol:
     if slices is not None:
         voxel[slices] = thick
     return Protocol(
-        tuple(voxel), tuple(random.random(3)), bool(random.random() < 0.7),
+        tuple(voxel), tuple(random.random(3).tolist()), bool(random.random() < 0.7),
         phase_axis=int(random.choice([axis for axis in range(3) if axis != slices])),
         ghost=random.uniform(*GHOST) * (random.random() < GHOSTS), ghost_shift=random.uniform(0.15, 0.5),
         kept=random.uniform(*KEPT) if random.random() < RINGS else 1.0,
-        noise=random.uniform(*NOISE[contrast]), centre_noise=random.uniform(0, 1.0),
-        uneven_slices=0.0 if slices is None else random.uniform(*UNEVEN_SLICES), bias_percent=random.uniform(2.0, 6.0))
+        sharpened=random.uniform(*SHARPENED[contrast]), noise=random.uniform(*NOISE[contrast]),
+        centre_noise=random.uniform(0, 1.0),
+        uneven_slices=0.0 if slices is None else random.uniform(*UNEVEN_SLICES),
+        bias_percent=random.uniform(2.0, 6.0))
 
 
 class Acquired(NamedTuple):
@@ -73,7 +78,7 @@ def acquire(fine: np.ndarray, brain: np.ndarray, working_mm: float, spacing: flo
     """
     factor = round(spacing / working_mm)
     thinnest = min(how.voxel_mm)              # edges ring in the plane of the slices
-    axes = [_axis(count, working_mm, factor, voxel, offset, how.smooth, how.kept if voxel == thinnest else 1.0)
+    axes = [_axis(count, working_mm, factor, voxel, offset, how, in_plane=voxel == thinnest)
             for count, voxel, offset in zip(fine.shape, how.voxel_mm, how.offset, strict=True)]
     native = along_axes(fine, [axis.there for axis in axes])
     clean = along_axes(native, [axis.back for axis in axes])
@@ -92,7 +97,8 @@ class Axis(NamedTuple):
     back: np.ndarray                          # grid x acquired
 
 
-def _axis(count: int, working_mm: float, factor: int, voxel: float, offset: float, smooth: bool, kept: float) -> Axis:
+def _axis(count: int, working_mm: float, factor: int, voxel: float, offset: float, how: Protocol,
+          in_plane: bool) -> Axis:
     """From `count` working voxels to voxels of a size (mm) that begin an offset before them, and back to the grid."""
     length, step = count * working_mm, factor * working_mm
     if voxel <= step:                         # the grid's own voxels
@@ -109,17 +115,21 @@ def _axis(count: int, working_mm: float, factor: int, voxel: float, offset: floa
 
     there = before(low + size) - before(low) - before(low + size - working_mm) + before(low - working_mm)
     there /= np.maximum(there.sum(axis=1, keepdims=True), 1e-6)
-    kept *= size / voxel                      # a coarse grid averages over finer ringing
-    if kept < 1:
-        frequency = np.abs(np.fft.fftfreq(acquired))[:, None]
-        held = np.fft.ifft(np.fft.fft(np.eye(acquired), axis=0) * (frequency <= kept / 2), axis=0).real
-        there = held @ there
+    if in_plane:                              # a coarse grid averages over what is finer
+        there = _filter(acquired, how.kept * size / voxel, how.sharpened * voxel / size) @ there
     if voxel <= step:
         back = np.eye(acquired)
     else:
         centres = (working_mm * (np.arange(count) + 0.5) - first) / size - 0.5
-        back = _interpolation(centres, acquired, smooth).reshape(count // factor, factor, acquired).mean(axis=1)
+        back = _interpolation(centres, acquired, how.smooth).reshape(count // factor, factor, acquired).mean(axis=1)
     return Axis(there.astype(np.float32), back.astype(np.float32))
+
+
+def _filter(count: int, kept: float, sharpened: float) -> np.ndarray:
+    """What reconstruction does along an axis (count, count): k-space is cut, so that edges ring; edges are enhanced."""
+    frequency = np.fft.fftfreq(count)[:, None]
+    passed = (np.abs(frequency) <= kept / 2) * (1 + 2 * sharpened * (1 - np.cos(2 * np.pi * frequency)))
+    return np.fft.ifft(np.fft.fft(np.eye(count), axis=0) * passed, axis=0).real
 
 
 def _interpolation(at: np.ndarray, count: int, smooth: bool) -> np.ndarray:

@@ -30,7 +30,7 @@ TISSUES: dict[str, tuple[float, float, float]] = {
 STEP = (-0.19, 0.36, -0.32)            # from grey to white matter: what a step of texture is worth
 # Sequences differ in contrast between tissues, from spin echo to magnetisation prepared, and in signal of CSF [data].
 CONTRAST = ((0.60, 1.05), (0.50, 0.85), (0.50, 0.90))
-CSF = ((0.25, 1.10), (0.40, 1.50), (1.00, 1.40))
+CSF = ((0.25, 1.10), (0.40, 1.50), (0.90, 1.15))
 GRAIN = (0.6, -0.5, 1.3)               # how the contrasts follow the water content that varies within a tissue [assume]
 GRAIN_MM, GRAIN_PERCENT = (1.2, 8.0), (4.0, 8.0)
 LESION = ((1.30, 1.40), (0.85, 0.97), (1.40, 1.65))     # lesion / brain median [data]
@@ -40,7 +40,7 @@ GRAIN_FLUID[FLUID], GRAIN_FLUID[labels.CLASS["csf"]] = 0.3, 3.5
 HALO, EDGE = 0.6, 0.35                 # how far a lesion shows beyond its mask, and fades at its rim [assume]
 MILD = (1.0, 0.4, 1.0, 0.4)            # the halo by contrast: oedema and gliosis hardly darken T1 [assume]
 BLACK_HOLE = 1 / 3                     # T1 signal that the darkest hole has lost: 0.9 of the median becomes 0.6
-OVERSHOOT = (1.15, 1.7, 1.35, 1.7)     # of a lesion's difference, so that a scan that blurs it shows LESION
+OVERSHOOT = (1.15, 1.7, 1.25, 1.7)     # of a lesion's difference, so that a scan that blurs it shows LESION
 # T1w after gadolinium, in medians: lesions, of which those above RING_MM3 enhance as rings, vessels, plexus [assume].
 ENHANCED, RING_MM3, RIM = (1.45, 1.90), 300.0, 0.75
 VESSEL, VESSEL_SHARE, PLEXUS_SHARE = (1.5, 2.4), 0.05, 0.06
@@ -172,10 +172,10 @@ def _spots(structures: np.ndarray, lesions: Sequence[Look], look: Appearance, sp
     for lesion in lesions:
         core = around[tuple(lesion.voxels.T)]
         value = look.lesion * (1 + 0.03 * random.standard_normal(4))
-        value[[1, GADOLINIUM]] *= 1 - BLACK_HOLE * lesion.darkness
         value = np.repeat(value[None], len(core), axis=0) + 0.03 * random.standard_normal((len(core), 4))
         edge = 1 - (1 - core) * EDGE                            # about 1 on average, so that the mean is kept
         value = 1 + np.array(OVERSHOOT) * (value - 1) * (edge / max(edge.mean(), 0.1))[:, None]
+        value[:, [1, GADOLINIUM]] *= 1 - BLACK_HOLE * lesion.darkness
         if lesion.enhancing:
             rim = core < RIM if len(core) * spacing**3 > RING_MM3 else np.ones(len(core), bool)
             value[rim, GADOLINIUM] = random.uniform(*ENHANCED)
@@ -194,4 +194,5 @@ def _vessels(image: np.ndarray, structures: np.ndarray, spacing: float, random: 
     for classes, thin, share in ((LATERAL_VENTRICLES, -blobs, PLEXUS_SHARE),
                                  ([labels.CLASS["csf"]], np.abs(sheets), VESSEL_SHARE)):
         fluid = np.isin(structures, classes)
-        image[fluid & (thin < np.quantile(thin[fluid], share))] = bright
+        if fluid.any():
+            image[fluid & (thin < np.quantile(thin[fluid], share))] = bright

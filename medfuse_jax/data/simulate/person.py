@@ -101,7 +101,8 @@ def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Vis
             source="simulated", phenotype=who.phenotype, treatment=who.treatment, edss=who.edss,
             disease_duration_years=who.disease_duration_years, date_years=who.date_years, contrasts=images.SHOWN)
         random = np.random.default_rng([seed, index, 2, number])
-        found.append(_seen(anatomy, body, [images.Look(lesion) for lesion in voxels], mask, findings, settings, states, random))
+        looks = [images.Look(lesion) for lesion in voxels]
+        found.append(_seen(anatomy, body, looks, mask, findings, settings, states, random))
         earlier = body.structures, mask, who.date_years
     return found
 

@@ -35,8 +35,9 @@ def protocol(random: np.random.Generator) -> Protocol:
     slices = int(random.integers(3))
     voxel[slices] = max(random.uniform(*SLICE_MM), voxel[slices])
     return Protocol(
-        tuple(voxel), tuple(random.random(3)), bool(random.random() < 0.5),
+        tuple(voxel.tolist()), tuple(random.random(3).tolist()), bool(random.random() < 0.5),
         phase_axis=(slices + int(random.integers(1, 3))) % 3, ghost=random.uniform(0, 0.06),
-        ghost_shift=random.uniform(0.1, 0.5), kept=random.uniform(0.6, 1.0), noise=random.uniform(*NOISE),
+        ghost_shift=random.uniform(0.1, 0.5), kept=random.uniform(0.6, 1.0), sharpened=random.uniform(0, 0.2),
+        noise=random.uniform(*NOISE),
         centre_noise=random.uniform(0, 2), uneven_slices=random.uniform(0, 0.05),
         bias_percent=random.uniform(*BIAS_PERCENT))

@@ -86,7 +86,7 @@ def two_sample(real: Sequence[Sequence[np.ndarray]], simulated: Sequence[Sequenc
                seed: int = 0) -> Told:
     """How well patches of real and simulated scans are told apart, by patients that the judge has not seen.
 
-    real, simulated: for each patient (at least two) the volumes (x, y, z) of one contrast, background 0, on one spacing.
+    real, simulated: for each patient (at least two) the volumes (x, y, z) of one contrast, background 0; spacing: mm.
     """
     random = np.random.default_rng(seed)
     sides = [[np.array([features(patch) for volume in patient for patch in patches(volume, spacing, random)])

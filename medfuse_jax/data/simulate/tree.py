@@ -96,9 +96,9 @@ def _write_visit(root: Path, truth: Path, person: str, session: str, visit: Visi
                      sidecar=told, synthetic=True)
     write_volume(beside / f"{stem}_dseg.nii.gz", labels.to_indices(visit.structures), affine, sidecar=told,
                  synthetic=True)
+    source = f"{person}/{session}/anat/{stem}_{visit.present[0]}.nii.gz"
     write_volume(beside / f"{stem}_label-lesion_mask.nii.gz", visit.lesions > 0.5, affine,
-                 sidecar=told | {"Type": "Lesion", "RawSources": [f"{person}/{session}/anat/{stem}_{visit.present[0]}.nii.gz"]},
-                 synthetic=True)
+                 sidecar=told | {"Type": "Lesion", "RawSources": [source]}, synthetic=True)
     _write_json(beside / f"{stem}_findings.json", visit.findings.to_json() | {"synthetic": True, "notice": NOTICE})
     (beside / f"{stem}_report.txt").write_text(report(visit.findings, language), encoding="utf-8")
 
