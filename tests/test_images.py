@@ -63,7 +63,8 @@ def test_both_sides_look_alike(draw, random):
 
 def test_lesions_are_bright_on_flair_and_t2_and_dark_on_t1(random):
     body = atrophy.brain(anatomy.head(random, "F", 1.0), 40.0, "F", {})
-    centres = random.permutation(np.argwhere(ndimage.binary_erosion(body.structures == WHITE, iterations=2)))[:len(RADII)]
+    deep = np.argwhere(ndimage.binary_erosion(body.structures == WHITE, iterations=2))
+    centres = deep[random.choice(len(deep), len(RADII), replace=False)]
     balls = [ball(radius, (18, 18, 18)) - 18 + centre for radius, centre in zip(RADII, centres, strict=True)]
     lesions = [Look(voxels[body.structures[tuple(voxels.T)] == WHITE]) for voxels in balls]
     mask = np.zeros(body.structures.shape, bool)
