@@ -160,13 +160,14 @@ def _spots(structures: np.ndarray, lesions: Sequence[Look], look: Appearance, sp
     lesions = [lesion for lesion in lesions if len(lesion.voxels)]
     if not lesions:
         return np.zeros(0, int), np.zeros((0, 4), np.float32), np.zeros((0, 4), np.float32)
-    mask, seen = np.zeros(structures.shape, np.float32), np.zeros(structures.shape, np.float32)
+    mask, seen = np.zeros((2, *structures.shape), np.float32)
     for lesion in lesions:
         mask[tuple(lesion.voxels.T)] = 1
         seen[tuple(lesion.voxels.T)] = lesion.visibility
-    around, shown = ndimage.uniform_filter(mask, 3), ndimage.uniform_filter(seen, 3)
-    tissue = ~np.isin(structures, np.r_[0, FLUID])
-    halo = np.flatnonzero((around > 0.01) & (mask == 0) & tissue)
+    around = ndimage.uniform_filter(mask, 3)
+    shown = around if (mask == seen).all() else ndimage.uniform_filter(seen, 3)
+    halo = np.flatnonzero((around > 0.01) & (mask == 0))
+    halo = halo[~np.isin(structures.reshape(-1)[halo], np.r_[0, FLUID])]
     places, weights = [halo], [HALO * shown.reshape(-1)[halo, None] * np.array(MILD)]
     values = [np.broadcast_to(look.lesion, (len(halo), 4))]
     for lesion in lesions:
@@ -176,6 +177,7 @@ def _spots(structures: np.ndarray, lesions: Sequence[Look], look: Appearance, sp
         edge = 1 - (1 - core) * EDGE                            # about 1 on average, so that the mean is kept
         value = 1 + np.array(OVERSHOOT) * (value - 1) * (edge / max(edge.mean(), 0.1))[:, None]
         value[:, [1, GADOLINIUM]] *= 1 - BLACK_HOLE * lesion.darkness
+        value = np.maximum(value, DARKEST)                      # randomised lesions may be as dark as air
         if lesion.enhancing:
             rim = core < RIM if len(core) * spacing**3 > RING_MM3 else np.ones(len(core), bool)
             value[rim, GADOLINIUM] = random.uniform(*ENHANCED)
