@@ -138,17 +138,11 @@ def test_visits_are_consistent():
     for visit in visits:
         outside = visit.structures == 0
         assert set(np.unique(visit.structures)) == set(range(len(labels.STRUCTURES)))
-        assert (visit.images[outside] == 0).all() and (visit.images[~outside] > 0).mean() > 0.99
-        assert np.allclose(np.median(visit.images[~outside], axis=0), 1, atol=1e-3)
+        assert (visit.images[outside] == 0).all() and (visit.images[~outside][:, :3] > 0).mean() > 0.99
+        assert np.allclose(np.median(visit.images[~outside][:, :3], axis=0), 1, atol=1e-3)
         assert visit.lesions.sum() * 0.064 == pytest.approx(visit.findings.lesion_volume_ml, rel=1e-3)
     assert visits[0].findings.change is None and visits[1].findings.change is not None
     assert visits[1].date_years > visits[0].date_years == 0
-
-
-def test_lesions_are_bright_on_flair_and_t2_and_dark_on_t1():
-    visit = person.simulate_person(0, 7, CohortSettings(visits=1, spacing=2.0, refine=1))[0]
-    ratio = visit.clean[visit.lesions > 0.5].mean(axis=0)
-    assert (np.array([1.2, 0.8, 1.3]) < ratio).all() and (ratio < np.array([1.45, 1.0, 1.7])).all()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -165,7 +159,8 @@ def test_a_cohort_is_the_same_for_any_jobs(tmp_path, jobs):
     assert Findings.from_json(lines[3]["findings"]).contrasts == images.SHOWN
 
 
-@pytest.mark.parametrize("wrong", [{"subjects": 0}, {"visits": 0}, {"spacing": 3.0}, {"spacing": 0.1}])
+@pytest.mark.parametrize("wrong", [{"subjects": 0}, {"visits": 0}, {"spacing": 3.0}, {"spacing": 0.1},
+                                   {"missing": 1.5}, {"gadolinium": -0.1}, {"randomise": 2.0}])
 def test_wrong_settings_are_refused_in_a_line(wrong):
     with pytest.raises(MedFuseError):
         CohortSettings(**wrong)

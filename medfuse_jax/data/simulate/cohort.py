@@ -22,12 +22,10 @@ from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import GrowingArray
 from medfuse_jax.data.prepared import Example, splits, writing
 from medfuse_jax.data.simulate import label_maps
-from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.progress import Progress
 
-PRESENT = [int(contrast in SHOWN) for contrast in labels.CONTRASTS]
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
@@ -120,18 +118,15 @@ def _told(settings: CohortSettings) -> dict[str, Any]:
 
 
 def _channels(images: np.ndarray) -> np.ndarray:
-    """Shown contrasts (x, y, z, 3) as float16 (d, h, w, 4), zeros where a contrast is not simulated."""
-    x, y, z, _ = images.shape
-    full = np.zeros((z, y, x, len(labels.CONTRASTS)), np.float16)
-    for place, contrast in enumerate(SHOWN):
-        full[..., labels.CONTRASTS.index(contrast)] = images[..., place].transpose(2, 1, 0)
-    return full
+    """Contrasts (x, y, z, 4) as float16 (d, h, w, 4)."""
+    return np.ascontiguousarray(images.transpose(2, 1, 0, 3), np.float16)
 
 
 def _line(person: str, number: int, split: str, visit: Visit) -> dict[str, Any]:
     """One line of studies.jsonl."""
     findings, session = visit.findings, f"ses-{number + 1:02d}"
-    return dict(study=f"{person}_{session}", person=person, session=session, split=split, present=PRESENT,
+    present = [int(contrast in visit.present) for contrast in labels.CONTRASTS]
+    return dict(study=f"{person}_{session}", person=person, session=session, split=split, present=present,
                 structures_known=True, lesions_known=True, findings=findings.to_json(), date_years=visit.date_years,
                 counterfactual=visit.counterfactual, age=findings.age, sex=findings.sex, phenotype=findings.phenotype)
 

@@ -20,6 +20,8 @@ from medfuse_jax.data.definitions import (
 
 WHITE_MATTER = labels.classes_in("white_matter")
 RISE_YEARS, FADE_YEARS = 0.12, 1.0     # grows over weeks, shrinks partly within a year [assume]
+# Enhancement lasts a few weeks: 2.4 enhancing beside 11 new lesions at yearly scans of two years (AFFIRM) [paper].
+ENHANCES_YEARS, CHRONIC_YEARS = 0.12, 0.5
 TRIES = 40
 CONFLUENT_MM3, CLINGING = 1000.0, 3.5   # above this size, a mm from the ventricle counts as so many along it [assume]
 
@@ -34,6 +36,16 @@ class Planned:
     remains: float = 1.0               # share of its largest volume that persists
     enlarges_years: float | None = None      # when an old lesion grows again, by half
     seed: int = 0                      # of its own place and shape
+    darkness: float = 0.0              # on T1 once it is old: 0 like any lesion, 1 a black hole
+    visibility: float = 1.0            # on FLAIR and T2: less where it is intracortical
+
+    def old(self, years: float) -> bool:
+        """Whether what remains of it is chronic."""
+        return years - self.birth_years >= CHRONIC_YEARS
+
+    def enhances(self, years: float) -> bool:
+        """Whether its barrier is open, so that it takes up gadolinium: for some weeks after its birth."""
+        return 0 <= years - self.birth_years < ENHANCES_YEARS
 
     def share(self, years: float) -> float:
         """Share of its largest volume that a visit at this date sees."""

@@ -1,15 +1,15 @@
 """A simulated person, whole: anatomy, visits, images and the findings that were measured on them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from medfuse_jax.data import grid
-from medfuse_jax.data.definitions import FLUID
+from medfuse_jax.data import grid, labels
+from medfuse_jax.data.definitions import FLUID, SMALLEST_LESION_MM3
 from medfuse_jax.data.findings import Findings
-from medfuse_jax.data.simulate import images, label_maps, plans
+from medfuse_jax.data.simulate import acquisition, images, label_maps, plans, randomise
 from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
 from medfuse_jax.data.simulate.atrophy import Brain, brain
 from medfuse_jax.data.simulate.lesions import Placed, place
@@ -18,6 +18,7 @@ from medfuse_jax.metrics import biomarkers
 
 SIMULATOR_VERSION = 5
 FINEST_WORKING_MM = 1.0
+BLACK_HOLE = 0.3                    # darkness on T1 from which a lesion is called one [assume]
 GOLDEN = 0.6180339887498949
 
 
@@ -33,11 +34,17 @@ class CohortSettings:
     natural_fraction: float = 0.5         # the others follow the command mixture
     refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
     label_maps: str | None = None         # folder of whole-brain label maps that people are made of, not the template
+    gadolinium: float = 0.0               # share of visits with T1w after gadolinium
+    missing: float = 0.0                  # share of contrasts left out, FLAIR less often; one stays at least
+    randomise: float = 0.0                # share of visits of randomised domains
 
     def __post_init__(self):
         for name in ("subjects", "visits", "refine"):
             if getattr(self, name) < 1:
                 raise MedFuseError(f"{name}={getattr(self, name)}: at least 1 is needed")
+        for name in ("gadolinium", "missing", "randomise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise MedFuseError(f"{name}={getattr(self, name)}: a share from 0 to 1 is needed")
         if self.spacing < 0.5 or CROP_MM % self.spacing:
             raise MedFuseError(f"spacing={self.spacing:g}: take 1, 2, 4 or 8 mm (divisors of 8, at least 0.5)")
         if self.label_maps is not None:
@@ -60,11 +67,12 @@ class Visit:
 
     structures: np.ndarray                # uint8 classes (x, y, z)
     lesions: np.ndarray                   # float32 (x, y, z): fraction of the voxel that is lesion
-    images: np.ndarray                    # float32 (x, y, z, 3): images.SHOWN, brain median 1, background 0
-    clean: np.ndarray                     # float32, as images: no noise, no bias field
+    images: np.ndarray                    # float32 (x, y, z, 4): labels.CONTRASTS, brain median 1, background 0
+    clean: np.ndarray                     # float32, as images: of the same voxels, no noise, ghosts or bias field
     findings: Findings                    # measured on the working grid
     date_years: float
     counterfactual: bool                  # a state of the same anatomy, not a later date
+    present: tuple[str, ...]              # of labels.CONTRASTS; the images of the others are 0
 
 
 def is_natural(index: int, settings: CohortSettings) -> bool:
@@ -83,8 +91,7 @@ class State(NamedTuple):
 
     anatomy: Head
     body: Brain
-    lesions: list[Placed]                 # as planned
-    voxels: list[np.ndarray]              # of each, what this visit sees
+    looks: list[images.Look]              # of the lesions that this visit sees
     mask: np.ndarray                      # bool (x, y, z)
     findings: Findings
 
@@ -100,17 +107,24 @@ def states(seed: int, index: int, settings: CohortSettings) -> Iterator[State]:
         body = brain(anatomy, who.age, who.sex, visit.deviation)
         if placed is None or apart:
             placed = place(visit.lesions, body.structures, anatomy.spacing)
-        voxels = _in_tissue([lesion.at(who.date_years) for lesion in placed], body)
+        looks = _in_tissue([look(lesion, who.date_years) for lesion in placed], body)
         mask = np.zeros(body.structures.shape, bool)
-        for lesion in voxels:
-            mask[tuple(lesion.T)] = True
+        for lesion in looks:
+            mask[tuple(lesion.voxels.T)] = True
         findings = biomarkers.measure(
             body.structures, mask, anatomy.spacing, age=who.age, sex=who.sex,
             earlier=None if earlier is None or apart else (earlier[0], earlier[1], who.date_years - earlier[2]),
             source="simulated", phenotype=who.phenotype, treatment=who.treatment, edss=who.edss,
             disease_duration_years=who.disease_duration_years, date_years=who.date_years, contrasts=images.SHOWN)
-        yield State(anatomy, body, placed, voxels, mask, findings)
+        yield State(anatomy, body, looks, mask, findings)
         earlier = body.structures, mask, who.date_years
+
+
+def look(lesion: Placed, years: float) -> images.Look:
+    """A lesion as a visit at this date sees it."""
+    plan = lesion.plan
+    return images.Look(lesion.at(years), plan.darkness if plan.old(years) else 0.0, plan.enhances(years),
+                       plan.visibility)
 
 
 def independent(index: int, settings: CohortSettings) -> bool:
@@ -121,40 +135,53 @@ def independent(index: int, settings: CohortSettings) -> bool:
 def simulate_person(seed: int, index: int, settings: CohortSettings) -> list[Visit]:
     """All visits of one person, from a seed and the person's index and nothing else."""
     apart = independent(index, settings)
-    return [_seen(state.anatomy, state.body, state.voxels, state.mask, state.findings, settings, apart,
+    return [_seen(state.anatomy, state.body, state.looks, state.mask, state.findings, settings, apart,
                   np.random.default_rng([seed, index, 2, number]))
             for number, state in enumerate(states(seed, index, settings))]
 
 
-def _in_tissue(lesions: list[np.ndarray], body: Brain) -> list[np.ndarray]:
+def _in_tissue(lesions: list[images.Look], body: Brain) -> list[images.Look]:
     """Without voxels that have become ventricle or CSF since the lesion was placed."""
     fluid = np.zeros(256, bool)
     fluid[np.r_[0, FLUID]] = True
-    return [voxels[~fluid[body.structures[tuple(voxels.T)]]] for voxels in lesions]
+    return [lesion._replace(voxels=lesion.voxels[~fluid[body.structures[tuple(lesion.voxels.T)]]])
+            for lesion in lesions]
 
 
-def _seen(anatomy: Head, body: Brain, lesions: list[np.ndarray], mask: np.ndarray, findings: Findings,
+def _signs(findings: Findings, looks: list[images.Look], spacing: float, present: tuple[str, ...]) -> Findings:
+    """Findings of the contrasts that there are: black holes need a T1w, enhancement one after gadolinium."""
+    there = [one for one in looks if len(one.voxels) * spacing**3 >= SMALLEST_LESION_MM3]
+    holes = sum(one.darkness >= BLACK_HOLE for one in there) if "T1w" in present else None
+    enhancing = sum(one.enhancing for one in there) if labels.CONTRASTS[images.GADOLINIUM] in present else None
+    return replace(findings, contrasts=present, black_hole_count=holes, enhancing_count=enhancing)
+
+
+def _seen(anatomy: Head, body: Brain, lesions: list[images.Look], mask: np.ndarray, findings: Findings,
           settings: CohortSettings, counterfactual: bool, random: np.random.Generator) -> Visit:
-    """Draw the images on the working grid, average them to the grid asked for, and add what a scanner adds."""
+    """Draw the contrasts of a visit on the working grid, and scan each of them on the grid asked for."""
     factor, box = settings.factor, grid.standard(settings.spacing)
-    machine = images.scanner(random)
-    fine = images.ideal(body.structures, body.texture, lesions, machine, random, blur=factor == 1)
-    ideal = images.block_mean(fine, factor)
-    structures = majority(body.structures, factor)
-    inside = structures > 0
-    clean = images.normalised(ideal, inside)
-    noisy = images.acquired(clean, inside, settings.spacing, machine, random)
-    low = anatomy.low // factor
+    low, structures = anatomy.low // factor, majority(body.structures, factor)
     part = tuple(slice(a, a + n) for a, n in zip(low, structures.shape, strict=True))
+    inside = structures > 0
+    present = images.present(random, settings.gadolinium, settings.missing)
+    channels = [labels.CONTRASTS.index(name) for name in present]
+    randomised = random.random() < settings.randomise
+    look = (randomise if randomised else images).appearance(random)
+    seen, clean = (np.zeros((*box.shape, len(labels.CONTRASTS)), np.float32) for _ in range(2))
+    drawn = images.ideal(body.structures, body.texture, lesions, look, anatomy.spacing, random, channels)
+    for name, channel, fine in zip(present, channels, drawn, strict=True):
+        how = randomise.protocol(random) if randomised else acquisition.protocol(name, random)
+        scan = acquisition.acquire(fine, inside, anatomy.spacing, settings.spacing, how, random,
+                                   gamma=float(look.gamma[channel]))
+        seen[(*part, channel)], clean[(*part, channel)] = scan.seen, scan.clean
 
     def whole(values: np.ndarray, dtype: type) -> np.ndarray:
-        full = np.zeros((*box.shape, *values.shape[3:]), dtype)
+        full = np.zeros(box.shape, dtype)
         full[part] = values
         return full
 
-    fraction = images.block_mean(mask, factor)
-    return Visit(whole(structures, np.uint8), whole(fraction, np.float32), whole(noisy, np.float32),
-                 whole(clean, np.float32), findings, findings.date_years, counterfactual)
+    return Visit(whole(structures, np.uint8), whole(images.block_mean(mask, factor), np.float32), seen, clean,
+                 _signs(findings, lesions, anatomy.spacing, present), findings.date_years, counterfactual, present)
 
 
 def majority(classes: np.ndarray, factor: int) -> np.ndarray:

@@ -4,7 +4,7 @@ Two kinds. Natural: lesion loads, counts, sizes and places as measured in patien
 Command: counts, volumes, regions and atrophy grades spread evenly, so that what a sentence asks is inside the range.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ ACTIVITY = {"CIS": 0.7, "RRMS": 1.0, "SPMS": 0.5, "PPMS": 0.4}                # 
 RATE_RATIO = {"none": 1.0, "moderate": 0.5, "high": 0.17}      # moderate [assume], high: AFFIRM [paper]
 AGE_DECAY, FRAILTY_SHAPE, QUIET = 0.03, 0.8, 0.3       # a year; gamma shape; share without any [assume]
 NEW_MEDIAN_MM3, NEW_SIGMA = 60.0, 0.9                  # [assume]
+BLACK_HOLES = 0.25               # share of lesions of 0.1 ml that are dark on T1; more of larger ones [assume]
+INTRACORTICAL = 0.65             # of cortical lesions; the others are leukocortical (1.3 to 0.7, Treaba 2019) [paper]
+CORTICAL_COUPLING = {"thalamus": -0.6, "caudate": -0.5}      # percent a cortical lesion (Kalinin 2020) [assume]
+ACCELERATION = 0.2               # of atrophy, for a load one standard deviation above the usual one [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
 
 
@@ -96,8 +100,10 @@ def _natural(random: np.random.Generator, number: int, voxel_ml: float) -> list[
     load_ml, count = natural_load(random)
     lesions = natural_lesions(random, load_ml, count)
     pace = random.gamma(4, 0.25)
+    cortical = sum(lesion.region == "cortical" for lesion in lesions)
     deviation = {name: float(np.clip(3 * random.standard_normal() + pace * DRIFT[name] * duration
-                                     + LOAD_COUPLING[name] * load_ml, -35, 8)) for name in ATROPHY}
+                                     + LOAD_COUPLING[name] * load_ml + CORTICAL_COUPLING.get(name, 0.0) * cortical,
+                                     -35, 8)) for name in ATROPHY}
     who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml), duration)
     return _follow(random, VisitPlan(who, deviation, _visible(lesions, voxel_ml)), number, voxel_ml)
 
@@ -124,9 +130,14 @@ def natural_load(random: np.random.Generator) -> tuple[float, int]:
     _, median, sigma = LOADS[0] if low else LOADS[1]
     z = random.standard_normal()
     load = float(np.clip(median * np.exp(sigma * z), *LOAD_RANGE_ML))
-    rank = (np.log(load) - np.log(12.0)) / 1.4              # about standard normal over the mixture
+    rank = load_rank(load)
     mixed = COUNT_LOAD_CORRELATION * rank + np.sqrt(1 - COUNT_LOAD_CORRELATION**2) * random.standard_normal()
     return load, int(np.clip(round(COUNT_MEDIAN * np.exp(COUNT_SIGMA * mixed)), 1, 450))
+
+
+def load_rank(load_ml: float) -> float:
+    """How a load lies among patients: about standard normal over the mixture."""
+    return float((np.log(max(load_ml, 0.1)) - np.log(12.0)) / 1.4)
 
 
 def natural_lesions(random: np.random.Generator, load_ml: float, count: int) -> list[Planned]:
@@ -153,7 +164,11 @@ def _lesion(random: np.random.Generator, region: str, volume_ml: float, **life: 
     """A lesion of a region; what the region cannot hold goes beside the ventricles."""
     if volume_ml > LARGEST_ML[region]:
         region = "periventricular"
-    return Planned(region, float(volume_ml), seed=int(random.integers(2**31)), **life)
+    dark = random.random() < min(BLACK_HOLES * (volume_ml / 0.1) ** 0.25, 0.6)
+    faint = region == "cortical" and random.random() < INTRACORTICAL
+    return Planned(region, float(volume_ml), seed=int(random.integers(2**31)),
+                   darkness=float(random.uniform(0.4, 1.0)) if dark else 0.0,
+                   visibility=float(random.uniform(0.2, 0.5)) if faint else 1.0, **life)
 
 
 def _visible(lesions: list[Planned], voxel_ml: float) -> list[Planned]:
@@ -180,7 +195,8 @@ def _follow(random: np.random.Generator, first: VisitPlan, number: int, voxel_ml
     who = first.covariates
     ill = who.phenotype != "control"
     lesions = _lives(random, first, float(dates[-1]), voxel_ml) if ill and number > 1 else first.lesions
-    pace = random.gamma(4, 0.25) if ill else 0.0
+    load = sum(lesion.volume_ml for lesion in first.lesions)
+    pace = random.gamma(4, 0.25) * (1 + ACCELERATION * np.clip(load_rank(load), -2, 2)) if ill else 0.0
     found = []
     for date in dates.tolist():
         later = Covariates(round(who.age + date, 2), who.sex, who.phenotype, who.treatment,
@@ -201,7 +217,7 @@ def _lives(random: np.random.Generator, first: VisitPlan, years: float, voxel_ml
             life = {"enlarges_years": float(random.uniform(0.1, max(years, 0.2)))}
         elif chance < 0.10:
             life = {"birth_years": -0.2, "remains": float(random.uniform(0.5, 0.9))}
-        lesions.append(Planned(lesion.region, lesion.volume_ml, seed=lesion.seed, **life))
+        lesions.append(replace(lesion, **life))
     who = first.covariates
     rate = new_lesions_a_year(who.age, who.treatment, who.phenotype)
     count = random.poisson(rate * frailty(random) * years)

@@ -12,7 +12,6 @@ from medfuse_jax.data.files import whole_folder
 from medfuse_jax.data.language import report
 from medfuse_jax.data.nifti import NOTICE, write_volume
 from medfuse_jax.data.simulate import cohort
-from medfuse_jax.data.simulate.images import SHOWN
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit
 from medfuse_jax.data.tables import write_table
 from medfuse_jax.errors import MedFuseError
@@ -93,13 +92,14 @@ def _write_visit(root: Path, truth: Path, person: str, session: str, visit: Visi
     anat, beside = root / person / session / "anat", truth / person / session / "anat"
     told = {"SkullStripped": True, "simulator_version": SIMULATOR_VERSION, "seed": settings.seed,
             "medfuse_jax_version": medfuse_jax.__version__}
-    for place, contrast in enumerate(SHOWN):
-        write_volume(anat / f"{stem}_{contrast}.nii.gz", visit.images[..., place], affine, sidecar=told, synthetic=True)
+    for contrast in visit.present:
+        write_volume(anat / f"{stem}_{contrast}.nii.gz", visit.images[..., labels.CONTRASTS.index(contrast)], affine,
+                     sidecar=told, synthetic=True)
     write_volume(beside / f"{stem}_dseg.nii.gz", labels.to_indices(visit.structures), affine, sidecar=told,
                  synthetic=True)
+    source = f"{person}/{session}/anat/{stem}_{visit.present[0]}.nii.gz"
     write_volume(beside / f"{stem}_label-lesion_mask.nii.gz", visit.lesions > 0.5, affine,
-                 sidecar=told | {"Type": "Lesion", "RawSources": [f"{person}/{session}/anat/{stem}_FLAIR.nii.gz"]},
-                 synthetic=True)
+                 sidecar=told | {"Type": "Lesion", "RawSources": [source]}, synthetic=True)
     _write_json(beside / f"{stem}_findings.json", visit.findings.to_json() | {"synthetic": True, "notice": NOTICE})
     (beside / f"{stem}_report.txt").write_text(report(visit.findings, language), encoding="utf-8")
 
