@@ -1,0 +1,226 @@
+"""From a scan of any contrast to MNI152: its intensities are explained by the tissues of the atlas, wherever those lie.
+
+Points lie on the scan, the atlas moves over them. Of each point the atlas says which tissues are there; the intensities
+of the tissues are unknown and fall out of a linear regression, so that no contrast is assumed. What the regression
+explains of the variance (R2, the correlation ratio of soft classes: Roche et al., MICCAI 1998) is the similarity, and
+its gradient steers a Gauss-Newton search from many poses, coarse before fine.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from scipy import linalg, ndimage
+
+from medfuse_jax.cache import cache_folder
+from medfuse_jax.data import grid, labels
+from medfuse_jax.data.files import whole_file
+from medfuse_jax.data.grid import Grid
+from medfuse_jax.data.resampling import resample
+from medfuse_jax.data.simulate import atlas
+from medfuse_jax.errors import MedFuseError
+
+TISSUES = (("background",), ("csf", "ventricle"), ("cortex",), ("white_matter",), ("deep_grey",), ("cerebellum",),
+           ("brainstem",))                 # groups of labels.STRUCTURES that are taken to be of one brightness
+LEVELS_MM = (8.0, 4.0)                     # points and atlas, coarse and fine
+RIM = 2                                    # voxels of background around the brain that count: they hold its outline
+TURNS = np.radians([-40.0, -20.0, 0.0, 20.0, 40.0])     # about x (a nod): scans are tilted so most often
+ROLLS = np.radians([-20.0, 0.0, 20.0])                  # about y and z
+TRIED = 4                                  # of the coarse poses that are followed
+MOST_STEPS = 25
+STILL_MM = 0.03                            # a step that moves the brain less than this is the last
+BRIGHTEST = 99.0                           # percentile of the brain above which intensities count alike: fat, vessels
+SCALES = (0.7, 1.5)                        # of a head to the template's that are believed
+
+
+class Template(NamedTuple):
+    """Tissues of MNI152 on the standard box, at one level."""
+
+    grid: Grid
+    shares: np.ndarray                     # tissue x y z: share of the voxel, float32
+    centre: np.ndarray                     # mm, of the brain
+    radius: float                          # mm, root mean square distance of the brain from its centre
+
+
+class Fit(NamedTuple):
+    """Where a scan lies in MNI152."""
+
+    affine: np.ndarray                     # 4 x 4: scanner mm -> MNI mm
+    before: float                          # R2 of the scan where it lay
+    after: float                           # R2 under `affine`
+    using: str                             # what found it
+
+
+class Points(NamedTuple):
+    """What is looked at of a scan."""
+
+    places: np.ndarray                     # n 3: scanner mm
+    values: np.ndarray                     # n: intensity, 0 outside the brain
+    nuisance: np.ndarray                   # n 3: a slope of intensity across the brain along each axis
+
+
+@lru_cache(maxsize=len(LEVELS_MM))
+def template(spacing: float) -> Template:
+    """The template at one level, made once from the label atlas and then read from the user's cache folder."""
+    path = cache_folder() / f"tissues-{atlas.ATLAS_VERSION}-{spacing:g}mm.npz"
+    box = grid.standard(spacing)
+    if path.is_file():
+        with np.load(path) as kept:
+            shares = kept["shares"].astype(np.float32)
+    else:
+        fine = grid.standard(atlas.SPACING)
+        structures = atlas.atlas().structures
+        shares = np.stack([resample(np.isin(structures, labels.classes_in(*groups)), fine.affine, box)
+                           for groups in TISSUES])
+        shares[0] = 1 - shares[1:].sum(axis=0)         # what lies outside the box is background, too
+        with whole_file(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, shares=shares.astype(np.float16))
+    brain = np.argwhere(shares[0] < 0.5) @ box.affine[:3, :3].T + box.affine[:3, 3]
+    centre = brain.mean(axis=0)
+    return Template(box, shares, centre, float(np.sqrt(((brain - centre) ** 2).sum(axis=1).mean())))
+
+
+def points(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, spacing: float) -> Points:
+    """Intensities of a scan (x y z) inside its brain mask and just around it, on a grid of about `spacing` mm."""
+    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    counts = np.maximum(np.ceil(np.array(array.shape) * size / spacing), 1).astype(int)
+    zoom = np.diag([*(np.array(array.shape) / counts), 1.0])
+    zoom[:3, 3] = (np.diag(zoom)[:3] - 1) / 2
+    coarse = Grid(tuple(int(count) for count in counts + 2 * RIM), affine @ zoom @ _moved(np.full(3, -float(RIM))))
+    inside = resample(mask, affine, coarse)
+    values = resample(np.where(mask, np.maximum(array, 0), 0), affine, coarse)
+    brain = inside > 0.5
+    if not brain.any():
+        raise MedFuseError(f"the brain mask is smaller than one voxel of {spacing:g} mm")
+    values = np.minimum(values, np.percentile(values[brain], BRIGHTEST))
+    chosen = np.argwhere(ndimage.binary_dilation(brain, iterations=RIM))
+    places = chosen @ coarse.affine[:3, :3].T + coarse.affine[:3, 3]
+    slopes = (places - places.mean(axis=0)) / places.std(axis=0) * inside[tuple(chosen.T)][:, None]
+    return Points(places, values[tuple(chosen.T)].astype(np.float64), slopes)
+
+
+def fit(array: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> Fit:
+    """The affine move that lays a scan onto MNI152: `rigid` takes its rotation and shift alone."""
+    levels = [(points(array, mask, affine, spacing), template(spacing)) for spacing in LEVELS_MM]
+    seen, known = levels[0]
+    poses = sorted(starts(mask, affine, known), key=lambda pose: -explained(seen, known, pose))[:TRIED]
+    found = max((climbed(seen, known, pose, 7) for pose in poses), key=lambda pose: explained(seen, known, pose))
+    seen, known = levels[-1]
+    found = climbed(seen, known, climbed(seen, known, found, 7), 12)
+    return Fit(found, explained(seen, known, np.eye(4)), explained(seen, known, found), "scipy")
+
+
+def starts(mask: np.ndarray, affine: np.ndarray, known: Template) -> list[np.ndarray]:
+    """Poses to begin with: the brain's centre on the template's, its size, and turns about each axis."""
+    brain = np.argwhere(mask)[::7] @ affine[:3, :3].T + affine[:3, 3]
+    centre = brain.mean(axis=0)
+    radius = np.sqrt(((brain - centre) ** 2).sum(axis=1).mean())
+    scale = np.clip(known.radius / radius, *SCALES)
+    turns = [turned(nod, roll, yaw) for nod in TURNS for roll in ROLLS for yaw in ROLLS]
+    return [_moved(known.centre) @ _linear(scale * turn) @ _moved(-centre) for turn in turns]
+
+
+def explained(seen: Points, known: Template, pose: np.ndarray) -> float:
+    """R2: what the tissues explain of the intensities under a pose, 0 .. 1."""
+    shares = _sampled(known.shares, known.grid, _apply(pose, seen.places))
+    return _regressed(np.column_stack([shares, seen.nuisance]), seen.values)[1]
+
+
+def climbed(seen: Points, known: Template, pose: np.ndarray, freedom: int) -> np.ndarray:
+    """Gauss-Newton steps in `freedom` directions (6 rigid, 7 with size, 12 affine) until the brain lies still."""
+    best = explained(seen, known, pose)
+    for _ in range(MOST_STEPS):
+        move = _step(seen, known, pose, freedom)
+        for _ in range(4):
+            tried = linalg.expm(move) @ pose
+            reached = explained(seen, known, tried)
+            if reached > best:
+                break
+            move = move / 2
+        else:
+            return pose
+        moved = displacement(tried, pose, seen.places)
+        pose, best = tried, reached
+        if moved < STILL_MM:
+            break
+    return pose
+
+
+def _step(seen: Points, known: Template, pose: np.ndarray, freedom: int) -> np.ndarray:
+    """The generator (4 x 4) of the move that a linear model of the atlas's slopes wants."""
+    places = _apply(pose, seen.places)
+    shares = _sampled(known.shares, known.grid, places)
+    regressors = np.column_stack([shares, seen.nuisance])
+    brightness = _regressed(regressors, seen.values)[0][:len(TISSUES)]
+    painted = np.tensordot(brightness, known.shares, axes=1)
+    slopes = np.stack(np.gradient(painted, *known.grid.spacing))                      # per mm: the box is not turned
+    slopes = _sampled(slopes, known.grid, places, outside=0.0)
+    directions = _generators(known)[:freedom]
+    jacobian = np.stack([(slopes * (places @ each[:3, :3].T + each[:3, 3])).sum(axis=1) for each in directions], axis=1)
+    weights = _regressed(np.column_stack([regressors, jacobian]), seen.values)[0][-freedom:]
+    return np.tensordot(weights, directions, axes=1)
+
+
+def _generators(known: Template) -> np.ndarray:
+    """12 infinitesimal moves about the brain's centre: 3 shifts (mm), 3 turns, size, 5 others; turns in radii."""
+    about = np.zeros((12, 4, 4))
+    about[[0, 1, 2], [0, 1, 2], 3] = 1.0
+    for place, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
+        about[3 + place, i, j], about[3 + place, j, i] = -1.0, 1.0
+        about[9 + place, i, j] = about[9 + place, j, i] = 1.0
+    about[6, [0, 1, 2], [0, 1, 2]] = 1.0
+    about[7, [0, 1], [0, 1]] = 1.0, -1.0
+    about[8, [1, 2], [1, 2]] = 1.0, -1.0
+    about[3:, :3, 3] = -about[3:, :3, :3] @ known.centre
+    about[3:] /= known.radius
+    return about
+
+
+def _regressed(regressors: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Least squares by normal equations with a little ridge, and R2."""
+    square = regressors.T @ regressors
+    square[np.diag_indices_from(square)] += 1e-6 * np.trace(square) / len(square)
+    weights = np.linalg.solve(square, regressors.T @ values)
+    residual = values - regressors @ weights
+    return weights, float(1 - residual @ residual / ((values - values.mean()) ** 2).sum())
+
+
+def _sampled(maps: np.ndarray, box: Grid, places: np.ndarray, outside: float = 1.0) -> np.ndarray:
+    """Maps (m x y z) at places (n 3, mm), linear: n m. Beyond the box the first map is `outside`, the others 0."""
+    index = ((places - box.affine[:3, 3]) / box.spacing).T
+    return np.stack([ndimage.map_coordinates(each, index, order=1, mode="constant", cval=outside * (number == 0),
+                                             prefilter=False) for number, each in enumerate(maps)], axis=1)
+
+
+def rigid(affine: np.ndarray) -> np.ndarray:
+    """The rotation of an affine move (polar decomposition), which takes the template's centre from where it does."""
+    centre = template(LEVELS_MM[-1]).centre
+    rotation = linalg.polar(affine[:3, :3])[0]
+    return _moved(centre) @ _linear(rotation) @ _moved(-_apply(np.linalg.inv(affine), centre))
+
+
+def displacement(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> float:
+    """How far two moves take places (n 3, mm) apart, mean mm."""
+    return float(np.linalg.norm(_apply(one, places) - _apply(other, places), axis=1).mean())
+
+
+def turned(nod: float, roll: float, yaw: float) -> np.ndarray:
+    """A rotation (3 x 3) by angles in radians about x, y, z."""
+    return linalg.expm(np.array([[0, -yaw, roll], [yaw, 0, -nod], [-roll, nod, 0]]))
+
+
+def _apply(affine: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return places @ affine[:3, :3].T + affine[:3, 3]
+
+
+def _linear(matrix: np.ndarray) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, :3] = matrix
+    return affine
+
+
+def _moved(by: np.ndarray) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, 3] = by
+    return affine
