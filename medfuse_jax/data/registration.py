@@ -3,26 +3,33 @@
 Points lie on the scan, the atlas moves over them. Of each point the atlas says which tissues are there; the intensities
 of the tissues are unknown and fall out of a linear regression, so that no contrast is assumed. What the regression
 explains of the variance (R2, the correlation ratio of soft classes: Roche et al., MICCAI 1998) is the similarity, and
-its gradient steers a Gauss-Newton search from many poses, coarse before fine.
+its gradient steers a Gauss-Newton search from many poses, coarse before fine. Where SimpleITK is installed it makes the last steps.
 """
 
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 from scipy import linalg, ndimage
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.data.grid import Grid
-from medfuse_jax.data.resampling import resample
+from medfuse_jax.data.resampling import coarser, resample
 from medfuse_jax.data.simulate import atlas
 from medfuse_jax.errors import MedFuseError
 
+try:
+    import SimpleITK                       # the extra `preproc`
+except ModuleNotFoundError:
+    SimpleITK = None
+
+KINDS = ("auto", "rigid", "affine", "none")
+NEAR_MM = 5.0                              # a brain no farther off MNI152 than this is left where it lies by `auto`
 TISSUES = (("background",), ("csf", "ventricle"), ("cortex",), ("white_matter",), ("deep_grey",), ("cerebellum",),
            ("brainstem",))                 # groups of labels.STRUCTURES that are taken to be of one brightness
+T1_LIKE = (0.0, 0.3, 0.65, 1.0, 0.75, 0.7, 0.95)       # brightness of TISSUES, for mutual information
 LEVELS_MM = (8.0, 4.0)                     # points and atlas, coarse and fine
 RIM = 2                                    # voxels of background around the brain that count: they hold its outline
 TURNS = np.radians([-40.0, -20.0, 0.0, 20.0, 40.0])     # about x (a nod): scans are tilted so most often
@@ -43,13 +50,26 @@ class Template(NamedTuple):
     radius: float                          # mm, root mean square distance of the brain from its centre
 
 
-class Fit(NamedTuple):
-    """Where a scan lies in MNI152."""
+class Registration(NamedTuple):
+    """Where a scan lies in MNI152, and what was done about it."""
 
-    affine: np.ndarray                     # 4 x 4: scanner mm -> MNI mm
-    before: float                          # R2 of the scan where it lay
-    after: float                           # R2 under `affine`
-    using: str                             # what found it
+    transform: np.ndarray                  # 4 x 4: scanner mm -> standard mm, what is applied
+    affine: np.ndarray                     # 4 x 4: the same with the head's size and shape taken to the template's
+    kind: str                              # none | rigid | affine
+    using: str                             # what found it: scipy, SimpleITK 2.5, or nothing
+    before: float | None                   # R2 where the scan lay, sized as the template
+    after: float | None                    # R2 where `transform` puts it
+    off_mm: float                          # how far from MNI152 the brain lay, mean over it
+
+    @property
+    def sentence(self) -> str:
+        """What was done, as a fix-up; nothing when nothing was."""
+        if self.kind == "none":
+            return ""
+        turn = np.degrees(np.arccos(np.clip((np.trace(linalg.polar(self.transform[:3, :3])[0]) - 1) / 2, -1, 1)))
+        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}): turned by {turn:.0f} "
+                f"degrees, tissues explain {self.before:.0%} of it before and {self.after:.0%} after")
+        return told + ("; volumes in ml stay those of its own grid" if self.kind == "affine" else "")
 
 
 class Points(NamedTuple):
@@ -83,11 +103,8 @@ def template(spacing: float) -> Template:
 
 def points(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, spacing: float) -> Points:
     """Intensities of a scan (x y z) inside its brain mask and just around it, on a grid of about `spacing` mm."""
-    size = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    counts = np.maximum(np.ceil(np.array(array.shape) * size / spacing), 1).astype(int)
-    zoom = np.diag([*(np.array(array.shape) / counts), 1.0])
-    zoom[:3, 3] = (np.diag(zoom)[:3] - 1) / 2
-    coarse = Grid(tuple(int(count) for count in counts + 2 * RIM), affine @ zoom @ _moved(np.full(3, -float(RIM))))
+    coarse = coarser(Grid(array.shape, affine), spacing)
+    coarse = Grid(tuple(count + 2 * RIM for count in coarse.shape), coarse.affine @ _moved(np.full(3, -float(RIM))))
     inside = resample(mask, affine, coarse)
     values = resample(np.where(mask, np.maximum(array, 0), 0), affine, coarse)
     brain = inside > 0.5
@@ -100,15 +117,65 @@ def points(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, spacing: flo
     return Points(places, values[tuple(chosen.T)].astype(np.float64), slopes)
 
 
-def fit(array: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> Fit:
-    """The affine move that lays a scan onto MNI152: `rigid` takes its rotation and shift alone."""
-    levels = [(points(array, mask, affine, spacing), template(spacing)) for spacing in LEVELS_MM]
-    seen, known = levels[0]
+def register(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, asked: str = "auto") -> Registration:
+    """Lay a scan (x y z) with its brain mask onto MNI152.
+
+    asked: none | rigid (a rotation and a shift: volumes stay a person's own) | affine | auto (rigid, but nothing for a
+    brain that lies within NEAR_MM of where it would be put).
+    """
+    if asked == "none":
+        return Registration(np.eye(4), np.eye(4), "none", "nothing", None, None, 0.0)
+    seen, known = points(array, mask, affine, LEVELS_MM[-1]), template(LEVELS_MM[-1])
+    coarse = _searched(points(array, mask, affine, LEVELS_MM[0]), template(LEVELS_MM[0]), mask, affine)
+    if SimpleITK is None:
+        pose, using = climbed(seen, known, climbed(seen, known, coarse, 7), 12), "scipy"
+    else:
+        pose = _by_simpleitk(np.where(mask, array, 0), affine, coarse)
+        using = f"SimpleITK {SimpleITK.Version.VersionString()}"
+    upright = rigid(pose)
+    off = displacement(upright, np.eye(4), seen.places)
+    before, after = explained(seen, known, pose @ np.linalg.inv(upright)), explained(seen, known, pose)
+    if asked == "auto" and off <= NEAR_MM:
+        return Registration(np.eye(4), pose @ np.linalg.inv(upright), "none", using, before, before, off)
+    kind = "affine" if asked == "affine" else "rigid"
+    return Registration(pose if kind == "affine" else upright, pose, kind, using, before, after, off)
+
+
+def brain(found: Registration, like: Grid) -> np.ndarray:
+    """The template's brain where the registration says that it lies, on the scan's grid (bool, x y z)."""
+    known = template(LEVELS_MM[-1])
+    return resample(1 - known.shares[0], np.linalg.inv(found.affine) @ known.grid.affine, like) > 0.5
+
+
+def _searched(seen: Points, known: Template, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The best of the poses that climbing from the most promising starts ends in."""
     poses = sorted(starts(mask, affine, known), key=lambda pose: -explained(seen, known, pose))[:TRIED]
-    found = max((climbed(seen, known, pose, 7) for pose in poses), key=lambda pose: explained(seen, known, pose))
-    seen, known = levels[-1]
-    found = climbed(seen, known, climbed(seen, known, found, 7), 12)
-    return Fit(found, explained(seen, known, np.eye(4)), explained(seen, known, found), "scipy")
+    return max((climbed(seen, known, pose, 7) for pose in poses), key=lambda pose: explained(seen, known, pose))
+
+
+def _by_simpleitk(array: np.ndarray, affine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    """A pose made better by SimpleITK: mutual information (Mattes) with a painted template, affine, two levels."""
+    known = template(LEVELS_MM[-1])
+    images = np.tensordot(T1_LIKE, known.shares, axes=1), resample(array, coarse @ affine, known.grid)
+    still, moving = (SimpleITK.GetImageFromArray(np.asarray(image.T, np.float32)) for image in images)
+    for image in (still, moving):
+        image.SetSpacing(known.grid.spacing.tolist())
+        image.SetOrigin(known.grid.affine[:3, 3].tolist())
+    method = SimpleITK.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)           # sums in one order: the same scan gives the same pose
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetInterpolator(SimpleITK.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 200, relaxationFactor=0.6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([2, 1])
+    method.SetSmoothingSigmasPerLevel([4.0, 0.0])
+    move = SimpleITK.AffineTransform(3)
+    move.SetCenter(known.centre.tolist())
+    method.SetInitialTransform(move, inPlace=True)
+    method.Execute(still, moving)
+    onto = _linear(np.array(move.GetMatrix()).reshape(3, 3))               # template mm -> mm of the coarse pose
+    onto = _moved(known.centre + move.GetTranslation()) @ onto @ _moved(-known.centre)
+    return np.linalg.inv(onto) @ coarse
 
 
 def starts(mask: np.ndarray, affine: np.ndarray, known: Template) -> list[np.ndarray]:
