@@ -25,6 +25,7 @@ try:
 except ModuleNotFoundError:
     SimpleITK = None
 
+TOOL = "scipy" if SimpleITK is None else "SimpleITK"
 KINDS = ("auto", "rigid", "affine", "none")
 NEAR_MM = 5.0                              # a brain no farther off MNI152 than this is left where it lies by `auto`
 TISSUES = (("background",), ("csf", "ventricle"), ("cortex",), ("white_matter",), ("deep_grey",), ("cerebellum",),
