@@ -4,7 +4,7 @@
     python launch/train.py --config=configs/autoencoder.py:local --workdir=runs-real --config.data.source=prepared
 
 Studies that cannot be used are listed in OUT/rejected.tsv with the reason and its cure. OUT/quality holds a picture of
-each study, OUT/provenance where it comes from. Stopped (Ctrl-C, a kill), the same command goes on with what is not done.
+each study, OUT/provenance where it comes from. After Ctrl-C or a kill the same command goes on with what is not done.
 Research only, not for clinical use.
 """
 

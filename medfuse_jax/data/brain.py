@@ -1,4 +1,4 @@
-"""Where the brain is when nobody said: exact for skull-stripped images, rough for others."""
+"""Where the brain is when nobody said: exact for skull-stripped images, the template's outline for others."""
 
 import numpy as np
 from scipy import ndimage
@@ -14,39 +14,32 @@ COARSE_MM = 3.0                            # grid of the rough estimate
 HEAD_MM = 165.0                            # from the top of the scalp to below the cerebellum: no neck
 MOST_BENT = 1.5                            # longest to shortest stretch of the template that is believed
 LEAST_EXPLAINED = 0.35                     # R2 of a brain that was found by itself
+CURE = ("is it a whole head, upright by its affine? If so give a skull-stripped image, or in a BIDS tree a "
+        "*_desc-brain_mask.nii.gz")
 SKULL_MM = 6.0                             # what is eroded between brain and scalp
 
 
-def estimate(scan: Scan) -> tuple[np.ndarray, str, bool]:
-    """A brain mask on the scan's grid (bool, x y z), the fix-up that says how it was found, and whether it is rough."""
+def estimate(scan: Scan) -> tuple[np.ndarray, str]:
+    """A brain mask on the scan's grid (bool, x y z) and the fix-up that says how it was found.
+
+    Of a whole head it is the template's brain, laid twice onto a rough estimate. Dice with the truth, three label maps
+    painted as T1w, T2w and FLAIR with skull, scalp and neck: 0.78 to 0.94, median 0.92 (rough: 0.68 to 0.94, 0.90).
+    """
     stripped = _stripped(scan)
     if stripped is not None:
-        return stripped, "brain mask from the skull-stripped image: what is not background", False
-    rough = _rough(scan)
-    volume = rough.sum() * np.prod(scan.spacing) / 1000
+        return stripped, "brain mask from the skull-stripped image: what is not background"
+    mask = _rough(scan)
+    volume = mask.sum() * np.prod(scan.spacing) / 1000
     if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
-        raise MedFuseError(f"{scan.path}: no brain was found in it (an estimate gives {volume:.0f} ml): is it a whole "
-                           "head? If so give a skull-stripped image, or in a BIDS tree a *_desc-brain_mask.nii.gz")
-    return rough, f"brain mask estimated by threshold ({volume:.0f} ml), rough: a *_desc-brain_mask is better", True
-
-
-def refined(scan: Scan, rough: np.ndarray) -> tuple[np.ndarray, str]:
-    """The template's brain laid onto a rough estimate, twice, and the fix-up that says so.
-
-    Dice with the truth 0.89 to 0.93 where the rough estimate has 0.78 to 0.82 (painted whole heads, as below).
-    """
-    mask = rough
+        raise MedFuseError(f"{scan.path}: no brain was found in it (an estimate gives {volume:.0f} ml): {CURE}")
     for _ in range(2):
         found = registration.register(scan.array, mask, scan.affine, "affine")
         mask = registration.brain(found, scan.grid)
     stretch = np.linalg.svd(found.affine[:3, :3])[1]
     if not mask.any() or found.after < LEAST_EXPLAINED or stretch.max() > MOST_BENT * stretch.min():
-        raise MedFuseError(f"{scan.path}: no brain was found in it (that of MNI152 does not fit): is it a head, upright "
-                           "by its affine? If so give a skull-stripped image, or in a BIDS tree a "
-                           "*_desc-brain_mask.nii.gz")
+        raise MedFuseError(f"{scan.path}: no brain was found in it (that of MNI152 does not fit): {CURE}")
     volume = mask.sum() * np.prod(scan.spacing) / 1000
-    return mask, (f"brain mask is that of MNI152, laid onto a rough estimate ({volume:.0f} ml): "
-                  "a *_desc-brain_mask is better")
+    return mask, f"brain mask is MNI152's, laid onto a rough estimate ({volume:.0f} ml): a *_desc-brain_mask is better"
 
 
 def _stripped(scan: Scan) -> np.ndarray | None:
@@ -62,10 +55,7 @@ def _stripped(scan: Scan) -> np.ndarray | None:
 
 
 def _rough(scan: Scan) -> np.ndarray:
-    """Otsu's threshold, the scalp cut off by an opening, holes filled; on a coarse grid, for speed and smoothness.
-
-    Dice with the truth 0.78 to 0.87 on three whole-head label maps painted as T1w, T2w and FLAIR: a stopgap.
-    """
+    """Otsu's threshold, the scalp cut off by an opening, holes filled; on a coarse grid, for speed and smoothness."""
     small = coarser(scan.grid, COARSE_MM)
     coarse = resample(scan.array, scan.affine, small)
     foreground = coarse > otsu(np.minimum(coarse, np.percentile(coarse[coarse > coarse.mean()], 98)))

@@ -1,4 +1,4 @@
-"""A prepared folder on its way: which studies are finished, so that a preparation that was stopped goes on from there."""
+"""A prepared folder on its way: which studies are finished, so that a stopped preparation goes on from there."""
 
 import json
 from collections.abc import Sequence

@@ -67,9 +67,13 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
     """
     fixups: list[str] = []
     reference = next(iter(scans.values()))
-    brain_mask, moved, origin = _found(reference, brain_mask, register)
-    if origin != "given":
+    origin = "given"
+    if brain_mask is None:
+        brain_mask, origin = brain.estimate(reference)
         fixups.append(origin)
+    if not brain_mask.any():
+        raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
+    moved = registration.register(reference.array, brain_mask, reference.affine, register)
     transform, standard = moved.transform, grid.standard(spacing)
     inside = arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
     _check_whole(inside, spacing, brain_mask, reference, abs(np.linalg.det(transform[:3, :3])), fixups)
@@ -90,21 +94,6 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
     for line in fixups:
         logging.info("%s: %s", reference.path, line)
     return volume, present, Placed(standard, moved, inside, origin, medians, fixups)
-
-
-def _found(reference: Scan, mask: np.ndarray | None, register: str) -> tuple[np.ndarray, Registration, str]:
-    """The brain mask, where it lies in MNI152, and where the mask comes from.
-
-    A rough estimate is replaced by the template's brain, laid onto it: it only has to hold the brain together.
-    """
-    origin, rough = "given", False
-    if mask is None:
-        mask, origin, rough = brain.estimate(reference)
-    if not mask.any():
-        raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
-    if rough:
-        mask, origin = brain.refined(reference, mask)
-    return mask, registration.register(reference.array, mask, reference.affine, register), origin
 
 
 def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference: Scan, growth: float,

@@ -1,6 +1,7 @@
 """One picture a study, to see at a glance whether the brain mask fits and the head is upright: three slices."""
 
 from pathlib import Path
+from textwrap import shorten
 from threading import Lock
 
 import numpy as np
@@ -18,7 +19,10 @@ PIXEL_MM = 1.0
 WINDOW = 99.7                              # percentile of what is not background that is shown white
 BRAIN, LESIONS = figures.LINES[0], planes.LESION
 DRAWING = Lock()                           # matplotlib is not made for several threads
-LETTERS = 110                              # of a line below the slices
+TILE_MM, GAP_MM, FOOT_MM = 224.0, 8.0, 36.0            # the highest slice, the space around them, the words below
+SHEET_MM = np.array([192.0 + 192.0 + 224.0 + 4 * GAP_MM, TILE_MM + FOOT_MM + 30.0])
+INCHES = 0.015                             # a mm of the head on the sheet
+LETTERS = 150                              # of a line below the slices
 
 
 def slices(placed: Placed, lesions: np.ndarray | None) -> dict[str, Grid]:
@@ -44,9 +48,13 @@ def draw(path: Path, scan: Scan, placed: Placed, marks: Scan | None, lesions: np
     white = float(np.percentile(seen[:: max(len(seen) // 100_000, 1)], WINDOW))
     pictures = [(plane, sheets[plane.name]) for plane in planes.PLANES]
     with DRAWING:
-        figure = Figure(figsize=(9.0, 4.3), facecolor=figures.SHEET)
-        for column, (plane, sheet) in enumerate(pictures):
-            axes = figure.add_axes((0.01 + 0.33 * column, 0.2, 0.32, 0.7), facecolor=figures.TILE)
+        figure, left = Figure(figsize=SHEET_MM * INCHES, facecolor=figures.SHEET), GAP_MM
+        for plane, sheet in pictures:
+            across, up = (sheet.shape[axis] * PIXEL_MM for axis in (plane.across, plane.up))
+            low = FOOT_MM + (TILE_MM - up) / 2
+            axes = figure.add_axes((*np.array([left, low]) / SHEET_MM, *np.array([across, up]) / SHEET_MM),
+                                   facecolor=figures.TILE)
+            left += across + GAP_MM
             picture = resample(scan.array, placed.transform @ scan.affine, sheet)
             axes.imshow(planes.cut(picture, plane, 0), cmap="gray", vmin=0, vmax=white, interpolation="bilinear")
             _outline(axes, resample(placed.brain.T.astype(np.float32), placed.grid.affine, sheet), plane, BRAIN, 1.0)
@@ -57,9 +65,10 @@ def draw(path: Path, scan: Scan, placed: Placed, marks: Scan | None, lesions: np
             axes.spines[:].set_visible(False)
             for place, letter, side in zip((0.02, 0.98), plane.sides, ("left", "right"), strict=True):
                 axes.text(place, 0.5, letter, transform=axes.transAxes, color=figures.QUIET, fontsize=9, ha=side)
-        figure.text(0.015, 0.935, title, color=figures.INK, fontsize=11, weight="bold", parse_math=False)
-        for row, line in enumerate(lines[:4]):
-            figure.text(0.015, 0.135 - 0.04 * row, line if len(line) <= LETTERS + 20 else f"{line[:LETTERS + 17]}...",
+        figure.text(GAP_MM / SHEET_MM[0], 0.95, title, color=figures.INK, fontsize=11, weight="bold", va="center",
+                    parse_math=False)
+        for row, line in enumerate(lines):
+            figure.text(GAP_MM / SHEET_MM[0], (FOOT_MM - 14 - 15 * row) / SHEET_MM[1], shorten(line, LETTERS),
                         color=figures.QUIET, fontsize=8, parse_math=False)
         return figures.write(figure, path, 100, synthetic=False)
 

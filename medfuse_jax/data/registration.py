@@ -3,7 +3,8 @@
 Points lie on the scan, the atlas moves over them. Of each point the atlas says which tissues are there; the intensities
 of the tissues are unknown and fall out of a linear regression, so that no contrast is assumed. What the regression
 explains of the variance (R2, the correlation ratio of soft classes: Roche et al., MICCAI 1998) is the similarity, and
-its gradient steers a Gauss-Newton search from many poses, coarse before fine. Where SimpleITK is installed it makes the last steps.
+its gradient steers a Gauss-Newton search from many poses, coarse before fine. SimpleITK, where it is installed, makes
+the last steps.
 """
 
 from functools import lru_cache
@@ -21,7 +22,7 @@ from medfuse_jax.data.simulate import atlas
 from medfuse_jax.errors import MedFuseError
 
 try:
-    import SimpleITK                       # the extra `preproc`
+    import SimpleITK  # the extra `preproc`
 except ModuleNotFoundError:
     SimpleITK = None
 
