@@ -9,7 +9,7 @@ import pytest
 from phantom import BRAIN, FINE, LESION, SPACING, X, Y, Z, opened, structures, tree
 from scipy import ndimage
 
-from medfuse_jax.data import MedFuseError, brain, grid, labels, nifti, prepare, prepared, registration, write_volume
+from medfuse_jax.data import MedFuseError, brain, grid, labels, nifti, poses, prepare, prepared, write_volume
 from medfuse_jax.data.findings import Findings
 from medfuse_jax.data.resampling import resample
 
@@ -118,7 +118,7 @@ def as_int16(path, array, affine):
 def in_slices(path, array, affine):
     """2D: fine in the plane, 5 mm apart, sagittal, and tilted by 12 degrees against the patient."""
     turn = np.eye(4)
-    turn[:3, :3] = registration.turned(*np.radians([12.0, 0, 5.0]))
+    turn[:3, :3] = poses.turn(*np.radians([12.0, 0, 5.0]))
     place = np.eye(4)
     place[:3, 3] = [-95.0, -135.0, -85.0]
     scanner = grid.Grid((38, 120, 95), turn @ place @ np.diag([5.0, 2, 2, 1]))
@@ -163,7 +163,7 @@ def test_foreign_label_numbers_are_not_believed(tmp_path):
 def test_parts_that_freesurfer_names_finer_are_known(tmp_path):
     root = tree(tmp_path / "tree", people=1)
     fine = structures()
-    fine[(fine == 3) & (fine.cumsum() % 2 == 0)] = 1024                          # precentral gyrus of aparc
+    fine[(fine == 3) & (fine.cumsum().reshape(fine.shape) % 2 == 0)] = 1024          # precentral gyrus of aparc
     fine[fine == 42] = 2024
     fine[5, 5, 5] = 999
     write_volume(root / "derivatives/truth/sub-01/ses-01/anat/sub-01_ses-01_dseg.nii.gz", fine, FINE.affine)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medfuse_jax.data import MedFuseError, brain, grid, nifti, registration
+from medfuse_jax.data import MedFuseError, brain, grid, nifti, poses, registration
 from medfuse_jax.data.grid import Grid
 from medfuse_jax.data.nifti import Scan
 from medfuse_jax.data.placement import to_grid
@@ -33,9 +33,9 @@ def head(contrast: str, move: np.ndarray, size: float = 0.9, thick: float = 4.0)
     field = np.exp(0.2 * ndimage.zoom(rng.normal(size=(3, 3, 3)), np.array(FINE.shape) / 3, order=1))
     painted = np.array(PAINTS[contrast], np.float32)[tissues()] * field
     about = registration.template(4.0).centre
-    smaller = registration._moved(about) @ np.diag([size, size, size, 1]) @ registration._moved(-about)
+    smaller = poses.shift(about) @ np.diag([size, size, size, 1]) @ poses.shift(-about)
     source, low = move @ smaller @ FINE.affine, (move @ smaller @ np.append(about, 1))[:3] - [96, 112, 90]
-    scanner = Grid((128, 149, int(180 / thick)), registration._moved(low) @ np.diag([1.5, 1.5, thick, 1]))
+    scanner = Grid((128, 149, int(180 / thick)), poses.shift(low) @ np.diag([1.5, 1.5, thick, 1]))
     mask = resample(tissues() > 0, source, scanner) > 0.5
     image = np.maximum(resample(painted, source, scanner) + rng.normal(0, 12, scanner.shape), 0) * mask
     return Scan(image.astype(np.float32), scanner.affine, [], f"{contrast}.nii"), mask
@@ -45,14 +45,14 @@ def move(seed: int) -> np.ndarray:
     """A turn of up to 20 degrees about any axis through the brain, and a shift of up to 40 mm."""
     rng = np.random.default_rng(seed)
     axis, shift = rng.normal(size=(2, 3))
-    turn = registration.turned(*np.radians(rng.uniform(0, 20)) * axis / np.linalg.norm(axis))
+    turn = poses.turn(*np.radians(rng.uniform(0, 20)) * axis / np.linalg.norm(axis))
     about = registration.template(4.0).centre
     shift *= rng.uniform(0, 40) / np.linalg.norm(shift)
-    return registration._moved(about + shift) @ registration._linear(turn) @ registration._moved(-about)
+    return poses.shift(about + shift) @ poses.linear(turn) @ poses.shift(-about)
 
 
 def error(found: np.ndarray, truth: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> float:
-    return registration.displacement(found, truth, np.argwhere(mask)[::31] @ affine[:3, :3].T + affine[:3, 3])
+    return poses.displacement(found, truth, np.argwhere(mask)[::31] @ affine[:3, :3].T + affine[:3, 3])
 
 
 @pytest.mark.parametrize("contrast", PAINTS)
@@ -67,7 +67,7 @@ def test_a_known_pose_is_recovered(contrast, seed):
 
 
 def test_what_lies_in_mni_is_left_there():
-    scan, mask = head("T1w", registration._moved(np.array([1.0, -2.0, 1.5])))
+    scan, mask = head("T1w", poses.shift(np.array([1.0, -2.0, 1.5])))
     left = registration.register(scan.array, mask, scan.affine, "auto")
     assert left.kind == "none" and np.array_equal(left.transform, np.eye(4)) and not left.sentence
     assert left.off_mm == pytest.approx(2.7, abs=0.5)
@@ -93,7 +93,7 @@ def test_the_similarity_knows_no_contrast():
 def test_rigid_keeps_turns_and_places():
     pose, about = move(3), registration.template(4.0).centre
     np.testing.assert_allclose(registration.rigid(pose), pose, atol=1e-9)
-    stretched = registration._moved(about) @ np.diag([1.2, 1.1, 1.3, 1]) @ registration._moved(-about) @ pose
+    stretched = poses.shift(about) @ np.diag([1.2, 1.1, 1.3, 1]) @ poses.shift(-about) @ pose
     np.testing.assert_allclose(registration.rigid(stretched), pose, atol=1e-9)
 
 
@@ -146,7 +146,7 @@ def test_a_real_head_is_found_wherever_it_lies(shared, contrast):
     at_home = registration.register(scan.array, mask, scan.affine, "rigid")
     assert at_home.off_mm < registration.NEAR_MM
     low = (move(4) @ np.append(registration.template(4.0).centre, 1))[:3] - [96, 112, 93]
-    scanner = Grid((192, 224, 62), registration._moved(low) @ np.diag([1.0, 1, 3, 1]))
+    scanner = Grid((192, 224, 62), poses.shift(low) @ np.diag([1.0, 1, 3, 1]))
     image, inside = (resample(array, move(4) @ scan.affine, scanner) for array in (scan.array, mask * 1.0))
     found = registration.register(image, inside > 0.5, scanner.affine)
     assert error(found.transform @ move(4), at_home.transform, mask, scan.affine) < 1.5

@@ -42,6 +42,12 @@ def estimate(scan: Scan) -> tuple[np.ndarray, str]:
     return mask, f"brain mask is MNI152's, laid onto a rough estimate ({volume:.0f} ml): a *_desc-brain_mask is better"
 
 
+def overlap(scan: Scan, mask: np.ndarray) -> float:
+    """Dice of a given mask and the brain of a skull-stripped image; 1 for an image whose skull is still there."""
+    stripped = _stripped(scan)
+    return 1.0 if stripped is None else float(2 * (stripped & mask).sum() / max(stripped.sum() + mask.sum(), 1))
+
+
 def _stripped(scan: Scan) -> np.ndarray | None:
     """What is not background, when the background is one number all around and the rest is as large as a brain."""
     array = scan.array

@@ -14,6 +14,10 @@ from medfuse_jax.errors import MedFuseError
 
 BRIGHTEST = 4.0                            # medians of the brain
 LEAST_COVER = 0.5                          # of the brain that a contrast must show
+FULL_COVER = 0.9                           # below this it is told
+DARK = ("no image is brighter than 0 where the brain is: give MR images whose background is 0, and a brain mask of the "
+        "same space")
+LEAST_SHARED = 0.85                        # Dice of a given brain mask and a skull-stripped image
 LEAST_KEPT = 0.7                           # of the brain that must fit the standard box
 
 
@@ -71,8 +75,13 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
     if brain_mask is None:
         brain_mask, origin = brain.estimate(reference)
         fixups.append(origin)
+    elif (shared := brain.overlap(reference, brain_mask)) < LEAST_SHARED:
+        fixups.append(f"the brain mask and the skull-stripped image overlap by {shared:.0%} only (Dice): give a mask "
+                      "of the same space")
     if not brain_mask.any():
         raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
+    if not (reference.array[brain_mask] > 0).any():
+        raise MedFuseError(f"{reference.path}: {DARK}")
     moved = registration.register(reference.array, brain_mask, reference.affine, register)
     transform, standard = moved.transform, grid.standard(spacing)
     inside = arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
@@ -85,12 +94,13 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         if cover < LEAST_COVER:
             fixups.append(f"{contrast}: shows {cover:.0%} of the brain only: left out")
             continue
+        if cover < FULL_COVER:
+            fixups.append(f"{contrast}: shows {cover:.0%} of the brain only: does it lie where the first one does?")
         channel, medians[contrast] = labels.CONTRASTS.index(contrast), brain_median(image, inside, scan.path)
         volume[..., channel], present[channel] = normalise(image, inside, medians[contrast]), 1
     if not medians:
-        raise MedFuseError(f"{reference.path}: no image is brighter than 0 where the brain is: give MR images whose "
-                           "background is 0, and a brain mask of the same space")
-    fixups += filter(None, [moved.sentence])
+        raise MedFuseError(f"{reference.path}: {DARK}")
+    fixups += filter(None, [moved.sentence, moved.doubt])
     for line in fixups:
         logging.info("%s: %s", reference.path, line)
     return volume, present, Placed(standard, moved, inside, origin, medians, fixups)

@@ -17,6 +17,7 @@ from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.data.grid import Grid
+from medfuse_jax.data.poses import apply, displacement, linear, shift, turn
 from medfuse_jax.data.resampling import coarser, resample
 from medfuse_jax.data.simulate import atlas
 from medfuse_jax.errors import MedFuseError
@@ -36,6 +37,10 @@ LEVELS_MM = (8.0, 4.0)                     # points and atlas, coarse and fine
 RIM = 2                                    # voxels of background around the brain that count: they hold its outline
 TURNS = np.radians([-40.0, -20.0, 0.0, 20.0, 40.0])     # about x (a nod): scans are tilted so most often
 ROLLS = np.radians([-20.0, 0.0, 20.0])                  # about y and z
+HALF_TURNS = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0))
+SURE = 0.8                                 # R2, coarse, of a brain that needs no half turn tried
+TURNED_GAIN = 0.1                          # of R2 that a half turn has to bring
+DOUBTFUL = 0.45                            # R2 below which someone should look; real heads have 0.75 to 0.9
 TRIED = 4                                  # of the coarse poses that are followed
 MOST_STEPS = 25
 STILL_MM = 0.03                            # a step that moves the brain less than this is the last
@@ -64,12 +69,20 @@ class Registration(NamedTuple):
     off_mm: float                          # how far from MNI152 the brain lay, mean over it
 
     @property
+    def doubt(self) -> str:
+        """A warning, as a fix-up, where the head does not look like one; nothing otherwise."""
+        if self.after is None or self.after >= DOUBTFUL:
+            return ""
+        return (f"tissues of MNI152 explain {self.after:.0%} of it only: look at its picture in quality/: is it a "
+                "whole head, and does the brain mask fit?")
+
+    @property
     def sentence(self) -> str:
         """What was done, as a fix-up; nothing when nothing was."""
         if self.kind == "none":
             return ""
-        turn = np.degrees(np.arccos(np.clip((np.trace(linalg.polar(self.transform[:3, :3])[0]) - 1) / 2, -1, 1)))
-        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}): turned by {turn:.0f} "
+        angle = np.degrees(np.arccos(np.clip((np.trace(linalg.polar(self.transform[:3, :3])[0]) - 1) / 2, -1, 1)))
+        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}): turned by {angle:.0f} "
                 f"degrees, tissues explain {self.before:.0%} of it before and {self.after:.0%} after")
         return told + ("; volumes in ml stay those of its own grid" if self.kind == "affine" else "")
 
@@ -106,7 +119,7 @@ def template(spacing: float) -> Template:
 def points(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, spacing: float) -> Points:
     """Intensities of a scan (x y z) inside its brain mask and just around it, on a grid of about `spacing` mm."""
     coarse = coarser(Grid(array.shape, affine), spacing)
-    coarse = Grid(tuple(count + 2 * RIM for count in coarse.shape), coarse.affine @ _moved(np.full(3, -float(RIM))))
+    coarse = Grid(tuple(count + 2 * RIM for count in coarse.shape), coarse.affine @ shift(np.full(3, -float(RIM))))
     inside = resample(mask, affine, coarse)
     values = resample(np.where(mask, np.maximum(array, 0), 0), affine, coarse)
     brain = inside > 0.5
@@ -150,9 +163,18 @@ def brain(found: Registration, like: Grid) -> np.ndarray:
 
 
 def _searched(seen: Points, known: Template, mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """The best of the poses that climbing from the most promising starts ends in."""
-    poses = sorted(starts(mask, affine, known), key=lambda pose: -explained(seen, known, pose))[:TRIED]
-    return max((climbed(seen, known, pose, 7) for pose in poses), key=lambda pose: explained(seen, known, pose))
+    """The best of the poses that climbing from the most promising starts ends in; a head may hang upside down."""
+    upright, best, reached = starts(mask, affine, known), np.eye(4), -np.inf
+    for half in HALF_TURNS:
+        flip = shift(known.centre) @ linear(np.diag(half)) @ shift(-known.centre)
+        poses = sorted([flip @ pose for pose in upright], key=lambda pose: -explained(seen, known, pose))[:TRIED]
+        for pose in [climbed(seen, known, pose, 7) for pose in poses]:
+            gain = 0.0 if half == HALF_TURNS[0] else TURNED_GAIN
+            if (fits := explained(seen, known, pose)) > reached + gain:
+                best, reached = pose, fits
+        if reached > SURE:
+            break
+    return best
 
 
 def _by_simpleitk(array: np.ndarray, affine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
@@ -175,8 +197,8 @@ def _by_simpleitk(array: np.ndarray, affine: np.ndarray, coarse: np.ndarray) -> 
     move.SetCenter(known.centre.tolist())
     method.SetInitialTransform(move, inPlace=True)
     method.Execute(still, moving)
-    onto = _linear(np.array(move.GetMatrix()).reshape(3, 3))               # template mm -> mm of the coarse pose
-    onto = _moved(known.centre + move.GetTranslation()) @ onto @ _moved(-known.centre)
+    onto = linear(np.array(move.GetMatrix()).reshape(3, 3))               # template mm -> mm of the coarse pose
+    onto = shift(known.centre + move.GetTranslation()) @ onto @ shift(-known.centre)
     return np.linalg.inv(onto) @ coarse
 
 
@@ -186,13 +208,13 @@ def starts(mask: np.ndarray, affine: np.ndarray, known: Template) -> list[np.nda
     centre = brain.mean(axis=0)
     radius = np.sqrt(((brain - centre) ** 2).sum(axis=1).mean())
     scale = np.clip(known.radius / radius, *SCALES)
-    turns = [turned(nod, roll, yaw) for nod in TURNS for roll in ROLLS for yaw in ROLLS]
-    return [_moved(known.centre) @ _linear(scale * turn) @ _moved(-centre) for turn in turns]
+    turns = [turn(nod, roll, yaw) for nod in TURNS for roll in ROLLS for yaw in ROLLS]
+    return [shift(known.centre) @ linear(scale * turned) @ shift(-centre) for turned in turns]
 
 
 def explained(seen: Points, known: Template, pose: np.ndarray) -> float:
     """R2: what the tissues explain of the intensities under a pose, 0 .. 1."""
-    shares = _sampled(known.shares, known.grid, _apply(pose, seen.places))
+    shares = _sampled(known.shares, known.grid, apply(pose, seen.places))
     return _regressed(np.column_stack([shares, seen.nuisance]), seen.values)[1]
 
 
@@ -218,7 +240,7 @@ def climbed(seen: Points, known: Template, pose: np.ndarray, freedom: int) -> np
 
 def _step(seen: Points, known: Template, pose: np.ndarray, freedom: int) -> np.ndarray:
     """The generator (4 x 4) of the move that a linear model of the atlas's slopes wants."""
-    places = _apply(pose, seen.places)
+    places = apply(pose, seen.places)
     shares = _sampled(known.shares, known.grid, places)
     regressors = np.column_stack([shares, seen.nuisance])
     brightness = _regressed(regressors, seen.values)[0][:len(TISSUES)]
@@ -266,30 +288,4 @@ def rigid(affine: np.ndarray) -> np.ndarray:
     """The rotation of an affine move (polar decomposition), which takes the template's centre from where it does."""
     centre = template(LEVELS_MM[-1]).centre
     rotation = linalg.polar(affine[:3, :3])[0]
-    return _moved(centre) @ _linear(rotation) @ _moved(-_apply(np.linalg.inv(affine), centre))
-
-
-def displacement(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> float:
-    """How far two moves take places (n 3, mm) apart, mean mm."""
-    return float(np.linalg.norm(_apply(one, places) - _apply(other, places), axis=1).mean())
-
-
-def turned(nod: float, roll: float, yaw: float) -> np.ndarray:
-    """A rotation (3 x 3) by angles in radians about x, y, z."""
-    return linalg.expm(np.array([[0, -yaw, roll], [yaw, 0, -nod], [-roll, nod, 0]]))
-
-
-def _apply(affine: np.ndarray, places: np.ndarray) -> np.ndarray:
-    return places @ affine[:3, :3].T + affine[:3, 3]
-
-
-def _linear(matrix: np.ndarray) -> np.ndarray:
-    affine = np.eye(4)
-    affine[:3, :3] = matrix
-    return affine
-
-
-def _moved(by: np.ndarray) -> np.ndarray:
-    affine = np.eye(4)
-    affine[:3, 3] = by
-    return affine
+    return shift(centre) @ linear(rotation) @ shift(-apply(np.linalg.inv(affine), centre))
