@@ -3,7 +3,9 @@
     python launch/prepare.py --source=BIDS --out=prepared --spacing=4 --jobs=2
     python launch/train.py --config=configs/autoencoder.py:local --workdir=runs-real --config.data.source=prepared
 
-Studies that cannot be used are listed in OUT/rejected.tsv with the reason. Research only, not for clinical use.
+Studies that cannot be used are listed in OUT/rejected.tsv with the reason and its cure. OUT/quality holds a picture of
+each study, OUT/provenance where it comes from. After Ctrl-C or a kill the same command goes on with what is not done.
+Research only, not for clinical use.
 """
 
 import sys
@@ -24,8 +26,8 @@ OUT = flags.DEFINE_string("out", None, "the prepared folder to write; an earlier
 SPACING = flags.DEFINE_float("spacing", 1.0, "grid in mm: 8, 4, 2 or 1, for the presets tiny, local, gpu and pod")
 JOBS = flags.DEFINE_integer("jobs", 1, "studies made at the same time; 0: one a core", lower_bound=0)
 SEED = flags.DEFINE_integer("seed", 0, "of the split into train, valid and test", lower_bound=0)
-REGISTER = flags.DEFINE_boolean("register", False, "move every brain's centre onto the MNI152 brain's, not only those "
-                                "that lie far from it")
+REGISTER = flags.DEFINE_enum("register", "auto", ["auto", "rigid", "affine", "none"], "how heads are laid onto MNI152: "
+                             "rigid keeps volumes, affine takes on its size, auto is rigid for those that lie off it")
 
 
 def main() -> None:
@@ -40,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, again="go on with")

@@ -32,6 +32,7 @@ LATE = {
     ("medfuse_jax/data/__init__.py", "medfuse_jax.data.nifti"): "the lazy public face",
     ("medfuse_jax/data/__init__.py", "medfuse_jax.data.bids"): "the lazy public face",
     ("medfuse_jax/config.py", "jax"): "only the preset `auto` asks for devices, after jax.distributed",
+    ("medfuse_jax/data/registration.py", "SimpleITK"): "the extra `preproc`: taken where it is installed",
     ("medfuse_jax/data/simulate/atlas.py", "nilearn"): "brings sklearn and pandas; a cached atlas needs neither",
 }
 

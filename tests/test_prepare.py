@@ -1,14 +1,17 @@
 """From a tree to a prepared folder: grids, intensities, labels, findings and splits."""
 
+import hashlib
 import json
 
+import nibabel
 import numpy as np
 import pytest
-from phantom import BRAIN, FINE, LESION, SPACING, X, Y, Z, opened, tree
+from phantom import BRAIN, FINE, LESION, SPACING, X, Y, Z, opened, structures, tree
 from scipy import ndimage
 
-from medfuse_jax.data import MedFuseError, brain, grid, labels, nifti, prepare, prepared, write_volume
+from medfuse_jax.data import MedFuseError, brain, grid, labels, nifti, poses, prepare, prepared, write_volume
 from medfuse_jax.data.findings import Findings
+from medfuse_jax.data.resampling import resample
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,8 @@ def test_a_prepared_folder_is_whole(made):
         "volumes": ((4, 24, 28, 24, 4), "float16"), "structures": ((4, 24, 28, 24), "uint8"),
         "lesions": ((4, 24, 28, 24), "uint8")}
     assert sorted(path.name for path in made.iterdir()) == [
-        "lesions.npy", "prepared.json", "rejected.tsv", "structures.npy", "studies.jsonl", "volumes.npy"]
+        "lesions.npy", "prepared.json", "provenance", "quality", "rejected.tsv", "structures.npy", "studies.jsonl",
+        "volumes.npy"]
     assert sorted(line["split"] for line in lines) == ["test", "train", "train", "valid"]
     one = lines[0]
     told = {name: one[name] for name in ("study", "age", "sex", "phenotype")}
@@ -65,15 +69,87 @@ def test_the_same_source_gives_the_same_bytes(made, tmp_path):
         assert (again / name).read_bytes() == (made / name).read_bytes()
 
 
+def test_each_study_has_a_record_and_a_picture(made):
+    lines, _ = opened(made)
+    for line in lines:
+        told = json.loads((made / f"provenance/{line['study']}.json").read_text())
+        assert told["fixups"] == line["fixups"] and told["medians"] == line["medians"] and told["seconds"] >= 0
+        assert told["brain_mask"]["origin"].startswith("what a label map names") and told["code_version"]
+        assert told["registration"]["asked"] == "auto" and told["registration"]["done"] == "none"
+        assert 0 < told["registration"]["similarity"]["before"] <= 1
+        assert len(told["files"]) == 4 and not any(name.startswith("/") for name in told["files"])
+        path = f"sub-{line['person'][4:]}/ses-01/anat/{line['study']}_FLAIR.nii.gz"
+        digest = hashlib.sha256((made.parent / "tree" / path).read_bytes()).hexdigest()
+        assert told["files"][path]["sha256"] == digest
+        picture = (made / f"quality/{line['study']}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG") and 10_000 < len(picture) < 1_000_000
+
+
 def test_a_brain_elsewhere_is_moved_and_can_go_back(tmp_path):
     root = tree(tmp_path / "tree", people=1, shift=(30.0, -40.0, 16.0))
     scans = {"FLAIR": nifti.read_volume(root / "sub-01/ses-01/anat/sub-01_ses-01_FLAIR.nii.gz")}
     volume, present, placed = prepare.to_grid(scans, 4.0)
-    assert any("moved by" in line for line in placed.fixups) and list(present) == [1, 0, 0, 0]
-    np.testing.assert_allclose(placed.transform[:3, 3], [-30, 40, -16], atol=3)
+    assert any("registered (rigid" in line for line in placed.fixups) and list(present) == [1, 0, 0, 0]
+    move = placed.transform[:3] @ [30, -60, 26, 1]                    # the centre; an ellipsoid does not say its turn
+    np.testing.assert_allclose(move, [0, -20, 10], atol=6)
     back = placed.back(volume[..., 0] * placed.medians["FLAIR"], scans["FLAIR"])
     inner = ndimage.binary_erosion(BRAIN, iterations=3)
     assert np.median(np.abs(back - scans["FLAIR"].array)[inner]) < 3
+
+
+def stored(path, array, affine, **header):
+    """A NIfTI as scanners and converters write them."""
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    for name, value in header.items():
+        image.header[name] = value
+    path.unlink()
+    nibabel.save(image, path)
+
+
+def as_int16(path, array, affine):
+    image = nibabel.Nifti1Image(np.rint(array / 0.25).astype(np.int16), affine)
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(0.25, 0.0)
+    path.unlink()
+    nibabel.save(image, path)
+
+
+def in_slices(path, array, affine):
+    """2D: fine in the plane, 5 mm apart, sagittal, and tilted by 12 degrees against the patient."""
+    turn = np.eye(4)
+    turn[:3, :3] = poses.turn(*np.radians([12.0, 0, 5.0]))
+    place = np.eye(4)
+    place[:3, 3] = [-95.0, -135.0, -85.0]
+    scanner = grid.Grid((38, 120, 95), turn @ place @ np.diag([5.0, 2, 2, 1]))
+    turned = np.transpose(resample(array, affine, scanner), (1, 2, 0))[::-1]
+    axes = np.array([[0, 0, 1, 0], [-1, 0, 0, 119], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    stored(path, turned.astype(np.float32), scanner.affine @ axes)
+
+
+FORMS = {
+    "4D with one volume": lambda path, array, affine: stored(path, array[..., None], affine),
+    "int16 with a slope": as_int16,
+    "thick oblique slices": in_slices,
+    "another orientation": lambda path, array, affine: stored(
+        path, np.transpose(array, (2, 0, 1))[:, ::-1], affine @ np.array(
+            [[0, -1.0, 0, 47], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])),
+    "twice as bright": lambda path, array, affine: stored(path, 2 * array, affine),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_forms_of_a_scan_come_to_the_same(made, tmp_path, form):
+    root = tree(tmp_path / "tree", people=1)
+    for path in (root / "sub-01/ses-01/anat").glob("*.nii.gz"):
+        scan = nifti.read_volume(path)
+        FORMS[form](path, scan.array, scan.affine)
+    ((line,), arrays) = opened(prepare.prepare(root, tmp_path / "out", SPACING))
+    plain = np.asarray(opened(made)[1]["volumes"][0], np.float32)
+    here, core = np.asarray(arrays["volumes"][0], np.float32), plain[..., 0] > 0
+    core = ndimage.binary_erosion(core)
+    assert np.abs(here - plain)[core].mean() < (0.03 if form == "thick oblique slices" else 0.005)
+    assert line["findings"]["lesion_volume_ml"] == pytest.approx(LESION.sum() * 0.064)
 
 
 def test_foreign_label_numbers_are_not_believed(tmp_path):
@@ -87,7 +163,7 @@ def test_foreign_label_numbers_are_not_believed(tmp_path):
 def test_parts_that_freesurfer_names_finer_are_known(tmp_path):
     root = tree(tmp_path / "tree", people=1)
     fine = structures()
-    fine[(fine == 3) & (fine.cumsum() % 2 == 0)] = 1024                          # precentral gyrus of aparc
+    fine[(fine == 3) & (fine.cumsum().reshape(fine.shape) % 2 == 0)] = 1024          # precentral gyrus of aparc
     fine[fine == 42] = 2024
     fine[5, 5, 5] = 999
     write_volume(root / "derivatives/truth/sub-01/ses-01/anat/sub-01_ses-01_dseg.nii.gz", fine, FINE.affine)
@@ -133,12 +209,12 @@ def test_masks_on_two_grids_are_compared_by_world_position(tmp_path):
 
 
 def test_a_head_with_its_skull():
-    """Scalp and skull around the brain: the rough estimate overlaps the brain well and is said to be rough."""
+    """Scalp and skull around the brain: the estimate overlaps the brain well and is said to be rough."""
     radius = np.sqrt((X / 66) ** 2 + ((Y + 20) / 82) ** 2 + ((Z - 10) / 62) ** 2)
     head = np.select([BRAIN, radius < 1.16, radius < 1.28], [300.0, 40.0, 500.0], 5.0)
     head += np.random.default_rng(0).normal(0, 5, head.shape)
     found, said = brain.estimate(nifti.Scan(head.astype(np.float32), FINE.affine, [], "head.nii"))
-    assert "rough" in said and 2 * (found & BRAIN).sum() / (found.sum() + BRAIN.sum()) > 0.9
+    assert "rough" in said and 2 * (found & BRAIN).sum() / (found.sum() + BRAIN.sum()) > 0.88
 
 
 def test_normalise():

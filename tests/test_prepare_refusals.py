@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from phantom import FINE, SPACING, leg, opened, phantom, tree
 
 from medfuse_jax.data import MedFuseError, brain, nifti, prepare, write_volume
+from medfuse_jax.data.files import JOURNAL, kept_folder
 
 FAR = np.array([[2.0, 0, 0, 200], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
 
@@ -55,7 +57,7 @@ def test_who_cannot_be_used_is_in_no_split(tmp_path):
     (lambda root, flair, mask: (write_volume(flair, -phantom() - 1, FINE.affine), _forget(root)),
      "no image is brighter than 0 where the brain is"),
     (lambda root, flair, mask: (write_volume(flair, leg(), np.diag([2.0, 2, 3, 1])), _forget(root, "derivatives")),
-     "is it a head"),
+     "is it a whole head"),
 ])
 def test_what_is_no_brain_is_told_with_a_cure(tmp_path, spoil, why):
     root = tree(tmp_path / "tree", people=1)
@@ -71,12 +73,15 @@ def _forget(root: Path, *folders: str) -> None:
         shutil.rmtree(root / folder)
 
 
-def test_a_scan_far_from_mni_is_warned_of(tmp_path, caplog):
+def test_who_asks_for_no_registration_gets_none(tmp_path):
     root = tree(tmp_path / "tree", people=1, shift=(30.0, -40.0, 16.0))
-    for register in (False, True):         # who asks for the move is not warned of it
-        caplog.clear()
-        prepare.prepare(root, tmp_path / "out", SPACING, register=register)
-        assert ("register a tilted head to MNI152 first" in caplog.text) != register
+    (line,), _ = opened(prepare.prepare(root, tmp_path / "out", SPACING, register="none"))
+    assert line["transform"] == np.eye(4).tolist()
+    assert not any("registered" in said for said in line["fixups"])
+    (line,), _ = opened(prepare.prepare(root, tmp_path / "out", SPACING, register="affine"))
+    assert any("registered (affine" in said and "volumes in ml stay" in said for said in line["fixups"])
+    with pytest.raises(MedFuseError, match="--register=maybe: unknown: choose one of auto, rigid, affine, none"):
+        prepare.prepare(root, tmp_path / "out", SPACING, register="maybe")
 
 
 @pytest.mark.parametrize("spacing", [-1.0, 0.5, 3.0, 99.0, float("nan")])
@@ -121,7 +126,7 @@ def test_the_command_that_is_printed_works(root, tmp_path):
     ran = subprocess.run([sys.executable, "launch/prepare.py", f"--source={source}", f"--out={out}", "--spacing=8"],
                          cwd=root, capture_output=True, text=True, env=known)
     told = shlex.split(ran.stderr.splitlines()[-1].partition("next: ")[2])
-    assert told[:3] == ["python", "launch/train.py", "--config=configs/autoencoder.py:tiny"]
+    assert told[:3] == [sys.executable, "launch/train.py", "--config=configs/autoencoder.py:tiny"]
     assert told[3:] == ["--workdir=runs-dossier préparé", f"--config.data.source={out}"]
     (tmp_path / "configs").symlink_to(root / "configs")
     ran = subprocess.run([sys.executable, root / told[1], *told[2:]], cwd=tmp_path, capture_output=True, text=True,
@@ -132,13 +137,83 @@ def test_the_command_that_is_printed_works(root, tmp_path):
     assert "a batch of 2 holds some of the 1 training studies more than once: give --config.batch=1" in ran.stderr
 
 
-def test_a_stopped_preparation_leaves_nothing(root, tmp_path):
-    flags = [f"--source={tree(tmp_path / 'tree', people=30)}", f"--out={tmp_path / 'new/out'}", "--spacing=2"]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        ran = subprocess.Popen([sys.executable, "launch/prepare.py", *flags], cwd=root, stderr=subprocess.PIPE,
-                               text=True, env=os.environ | {"PYTHONPATH": str(root)})
-        while "reoriented" not in ran.stderr.readline():
-            assert ran.poll() is None
-        ran.send_signal(number)
-        said = ran.communicate(timeout=60)[1]
-        assert ran.returncode == 128 + number and "Traceback" not in said and not list((tmp_path / "new").iterdir())
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_preparation_goes_on_where_it_was(root, tmp_path, number):
+    """The same command makes the same bytes as one that was never stopped, and makes nothing twice."""
+    source, out = tree(tmp_path / "tree", people=6), tmp_path / "new/out"
+    (source / "sub-02/ses-01/anat/sub-02_ses-01_T1w.nii.gz").write_bytes(b"no")
+    command = [sys.executable, "launch/prepare.py", f"--source={source}", f"--out={out}", "--spacing=4"]
+    known = os.environ | {"PYTHONPATH": str(root)}
+    ran = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=known)
+    journal = None
+    while journal is None or len(journal.read_text().splitlines()) < 3:
+        assert ran.poll() is None, ran.stderr.read()
+        journal = next(out.parent.glob(".out.*.draft/journal.jsonl"), None)
+        time.sleep(0.02)
+    ran.send_signal(number)
+    told, said = ran.communicate(timeout=60)
+    assert "Traceback" not in said and not out.exists()
+    assert number == signal.SIGKILL or ran.returncode == 128 + number and told.startswith("go on with: ")
+    finished = len(journal.read_text().splitlines())
+    stamp = next(journal.parent.glob("provenance/sub-01*")).stat().st_mtime_ns
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, env=known)
+    assert ran.returncode == 0 and f"{finished} of 6 studies are finished already" in ran.stderr, ran.stderr
+    assert next(out.glob("provenance/sub-01*")).stat().st_mtime_ns == stamp
+    assert sorted(path.name for path in out.parent.iterdir()) == ["out"]
+    whole = prepare.prepare(source, tmp_path / "whole", 4.0)
+    for name in ("volumes.npy", "lesions.npy", "structures.npy", "studies.jsonl", "rejected.tsv", "prepared.json"):
+        assert (whole / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_a_draft_goes_on_only_with_what_is_still_the_same(tmp_path, monkeypatch):
+    """Stopped at the fourth study; then the second one is mended: it and what follows are made again."""
+    source, made, limit = tree(tmp_path / "tree", people=4), [], 3
+    example = prepare.Making.example
+
+    def until(making, study):
+        if len(made) == limit:
+            raise KeyboardInterrupt
+        made.append(study.person)
+        return example(making, study)
+
+    monkeypatch.setattr(prepare.Making, "example", until)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare(source, tmp_path / "out", SPACING)
+    limit = None
+    made.clear()
+    path = source / "sub-02/ses-01/anat/sub-02_ses-01_T1w.nii.gz"
+    write_volume(path, phantom(9), nifti.read_volume(path).affine)
+    (tmp_path / ".out.0123.draft").mkdir()                             # another key's, that nobody fills
+    out = prepare.prepare(source, tmp_path / "out", SPACING)
+    assert made == ["sub-02", "sub-03", "sub-04"] and [line["person"] for line in opened(out)[0]] == [
+        "sub-01", "sub-02", "sub-03", "sub-04"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "tree"]
+
+
+def test_two_at_once_do_not_fill_one_folder(tmp_path):
+    with kept_folder(tmp_path / "out", "key") as draft:
+        (draft / JOURNAL).write_text("")
+        with pytest.raises(MedFuseError, match="another process is making it"), kept_folder(tmp_path / "out", "key"):
+            pass
+        assert draft.exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda content: content[:20], lambda content: content[:-5000], lambda content: b""])
+def test_a_draft_whose_arrays_were_cut_short_is_believed_as_far_as_it_goes(tmp_path, monkeypatch, spoil):
+    source, example = tree(tmp_path / "tree", people=3), prepare.Making.example
+    whole = prepare.prepare(source, tmp_path / "whole", SPACING)
+
+    def until(making, study):
+        if study.person == "sub-03":
+            raise KeyboardInterrupt
+        return example(making, study)
+
+    monkeypatch.setattr(prepare.Making, "example", until)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare(source, tmp_path / "out", SPACING)
+    monkeypatch.undo()
+    array = next(tmp_path.glob(".out.*.draft/volumes.npy"))
+    array.write_bytes(spoil(array.read_bytes()))
+    out = prepare.prepare(source, tmp_path / "out", SPACING)
+    for name in ("volumes.npy", "structures.npy", "studies.jsonl"):
+        assert (whole / name).read_bytes() == (out / name).read_bytes()

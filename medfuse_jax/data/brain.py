@@ -1,30 +1,51 @@
-"""Where the brain is when nobody said: exact for skull-stripped images, rough for others."""
+"""Where the brain is when nobody said: exact for skull-stripped images, the template's outline for others."""
 
 import numpy as np
 from scipy import ndimage
 
-from medfuse_jax.data.grid import Grid
+from medfuse_jax.data import registration
 from medfuse_jax.data.nifti import Scan
-from medfuse_jax.data.resampling import resample
+from medfuse_jax.data.resampling import coarser, resample
 from medfuse_jax.errors import MedFuseError
 
 PLAUSIBLE_ML = (500.0, 2300.0)             # brain with its CSF, newborns excluded
 BORDER_SHARE = 0.98                        # of the outermost voxels that hold the background of a stripped image
 COARSE_MM = 3.0                            # grid of the rough estimate
+HEAD_MM = 165.0                            # from the top of the scalp to below the cerebellum: no neck
+MOST_BENT = 1.5                            # longest to shortest stretch of the template that is believed
+LEAST_EXPLAINED = 0.35                     # R2 of a brain that was found by itself
+CURE = ("is it a whole head, upright by its affine? If so give a skull-stripped image, or in a BIDS tree a "
+        "*_desc-brain_mask.nii.gz")
 SKULL_MM = 6.0                             # what is eroded between brain and scalp
 
 
 def estimate(scan: Scan) -> tuple[np.ndarray, str]:
-    """A brain mask on the scan's grid (bool, x y z) and the fix-up that says how it was found."""
+    """A brain mask on the scan's grid (bool, x y z) and the fix-up that says how it was found.
+
+    Of a whole head it is the template's brain, laid twice onto a rough estimate. Dice with the truth, three label maps
+    painted as T1w, T2w and FLAIR with skull, scalp and neck: 0.78 to 0.94, median 0.92 (rough: 0.68 to 0.94, 0.90).
+    """
     stripped = _stripped(scan)
     if stripped is not None:
         return stripped, "brain mask from the skull-stripped image: what is not background"
-    rough = _rough(scan)
-    volume = rough.sum() * np.prod(scan.spacing) / 1000
+    mask = _rough(scan)
+    volume = mask.sum() * np.prod(scan.spacing) / 1000
     if not PLAUSIBLE_ML[0] <= volume <= PLAUSIBLE_ML[1]:
-        raise MedFuseError(f"{scan.path}: no brain was found in it (an estimate gives {volume:.0f} ml): is it a whole "
-                           "head? If so give a skull-stripped image, or in a BIDS tree a *_desc-brain_mask.nii.gz")
-    return rough, f"brain mask estimated by threshold ({volume:.0f} ml), rough: a *_desc-brain_mask is better"
+        raise MedFuseError(f"{scan.path}: no brain was found in it (an estimate gives {volume:.0f} ml): {CURE}")
+    for _ in range(2):
+        found = registration.register(scan.array, mask, scan.affine, "affine")
+        mask = registration.brain(found, scan.grid)
+    stretch = np.linalg.svd(found.affine[:3, :3])[1]
+    if not mask.any() or found.after < LEAST_EXPLAINED or stretch.max() > MOST_BENT * stretch.min():
+        raise MedFuseError(f"{scan.path}: no brain was found in it (that of MNI152 does not fit): {CURE}")
+    volume = mask.sum() * np.prod(scan.spacing) / 1000
+    return mask, f"brain mask is MNI152's, laid onto a rough estimate ({volume:.0f} ml): a *_desc-brain_mask is better"
+
+
+def overlap(scan: Scan, mask: np.ndarray) -> float:
+    """Dice of a given mask and the brain of a skull-stripped image; 1 for an image whose skull is still there."""
+    stripped = _stripped(scan)
+    return 1.0 if stripped is None else float(2 * (stripped & mask).sum() / max(stripped.sum() + mask.sum(), 1))
 
 
 def _stripped(scan: Scan) -> np.ndarray | None:
@@ -40,21 +61,19 @@ def _stripped(scan: Scan) -> np.ndarray | None:
 
 
 def _rough(scan: Scan) -> np.ndarray:
-    """Otsu's threshold, the scalp cut off by an opening, holes filled; on a coarse grid, for speed and smoothness.
-
-    Dice with the truth 0.78 to 0.87 on three whole-head label maps painted as T1w, T2w and FLAIR: a stopgap.
-    """
-    counts = tuple(int(np.ceil(n * mm / COARSE_MM)) for n, mm in zip(scan.array.shape, scan.spacing, strict=True))
-    zoom = np.diag([n / m for n, m in zip(scan.array.shape, counts, strict=True)] + [1.0])
-    zoom[:3, 3] = (np.diag(zoom)[:3] - 1) / 2
-    coarse = resample(scan.array, scan.affine, Grid(counts, scan.affine @ zoom))
+    """Otsu's threshold, the scalp cut off by an opening, holes filled; on a coarse grid, for speed and smoothness."""
+    small = coarser(scan.grid, COARSE_MM)
+    coarse = resample(scan.array, scan.affine, small)
     foreground = coarse > otsu(np.minimum(coarse, np.percentile(coarse[coarse > coarse.mean()], 98)))
+    height = small.spacing[2] * (np.flatnonzero(ndimage.binary_opening(foreground).any(axis=(0, 1))).max(initial=0)
+                                 - np.arange(small.shape[2]))                  # below the top of the head, mm
+    foreground &= height < HEAD_MM
     radius = round(SKULL_MM / COARSE_MM)
     core = _largest(ndimage.binary_erosion(foreground, iterations=radius))
     brain = ndimage.binary_dilation(core, iterations=radius, mask=foreground)
     closed = ndimage.binary_closing(np.pad(brain, 2 * radius), iterations=2 * radius)
     brain = ndimage.binary_fill_holes(closed)[(slice(2 * radius, -2 * radius),) * 3]
-    return resample(brain, scan.affine @ zoom, scan.grid, order=0)
+    return resample(brain, small.affine, scan.grid, order=0)
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:

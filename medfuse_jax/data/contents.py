@@ -18,13 +18,13 @@ LETTERS = 16
 
 def of_study(study: Study, root: Path) -> str:
     """A digest of what a visit consists of: names, sizes and bytes of its files, and what the tables say of it."""
-    files = {path.relative_to(root).as_posix(): _of_file(path) for path in study.files}
-    return _digest([study.name, study.problem.replace(str(root), ""), study.told, files])
+    files = {path.relative_to(root).as_posix(): of_file(path) for path in study.files}
+    return digest_of([study.name, study.problem.replace(str(root), ""), study.told, files])
 
 
 def of_prepared(information: Mapping[str, Any]) -> str:
     """A digest of what a prepared folder is made from: a simulator's settings, or a tree's visits and our settings."""
-    return _digest([information["source"] == "simulated", information["settings"], information.get("contents", {})])
+    return digest_of([information["source"] == "simulated", information["settings"], information.get("contents", {})])
 
 
 def same_tree(folder: Path, source: Path, jobs: int = 0) -> None:
@@ -49,7 +49,8 @@ def same_tree(folder: Path, source: Path, jobs: int = 0) -> None:
                            f"{len(found)} studies differ; the first: {others[0]}): {cure}, or prepare it again")
 
 
-def _of_file(path: Path) -> str:
+def of_file(path: Path) -> str:
+    """A file's size and the SHA-256 of its bytes, or why it cannot be read."""
     try:
         known = path.stat()
         return _of_bytes(path, known.st_size, known.st_mtime_ns)
@@ -64,5 +65,6 @@ def _of_bytes(path: Path, size: int, changed: int) -> str:
         return f"{size} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """A short digest of anything that JSON can say."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:LETTERS]

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and arrays that grow on disk."""
+"""Files that are either whole or not there, folders that outlive a stop, and arrays that grow on disk."""
 
 import fcntl
 import os
@@ -8,10 +8,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from medfuse_jax.errors import MedFuseError
+
+JOURNAL = "journal.jsonl"                  # in a draft: a line for each thing that is finished
+LOCK = "lock"                              # in a draft: held by the process that fills it
 
 
 @contextmanager
@@ -84,15 +88,60 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
+        _into_place(temporary, path, old)
     except OSError as error:
         raise MedFuseError(f"{path}: cannot be written ({error.strerror or error}): "
                            "choose a folder with room that you may write to") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def kept_folder(path: str | Path, key: str) -> Iterator[Path]:
+    """A sibling folder to fill that outlives a stop: the next call with the same `key` is given what is there already.
+
+    It becomes `path` when the block ends well, and drafts of other keys that nobody fills are then taken away. A draft
+    in which nothing is finished (no JOURNAL) vanishes when the block does not end well. One process at a time.
+    """
+    path = Path(path)
+    draft, old = path.with_name(f".{path.name}.{key}.draft"), path.with_name(f".{path.name}.{key}.old")
+    try:
+        draft.mkdir(parents=True, exist_ok=True)
+        with open(draft / LOCK, "wb") as lock:
+            if not _locked(lock):
+                raise MedFuseError(f"{path}: another process is making it: wait for that one, or stop it first")
+            try:
+                yield draft
+                (draft / LOCK).unlink()
+                _into_place(draft, path, old)
+            finally:
+                if draft.exists() and not (draft / JOURNAL).exists():
+                    shutil.rmtree(draft, ignore_errors=True)
+        for other in path.parent.glob(f".{path.name}.*.draft"):
+            with open(other / LOCK, "wb") as lock:
+                if _locked(lock):
+                    shutil.rmtree(other, ignore_errors=True)
+    except OSError as error:
+        raise MedFuseError(f"{path}: cannot be written ({error.strerror or error}): choose a folder with room that you "
+                           "may write to; what is finished is kept for the same command") from error
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Take the lock of a file until it is closed (or its process ends, however); no when another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _into_place(made: Path, path: Path, old: Path) -> None:
+    if path.exists():
+        os.replace(path, old)
+    os.replace(made, path)
 
 
 def running(process: int) -> bool:
@@ -107,12 +156,29 @@ def running(process: int) -> bool:
 
 
 class GrowingArray:
-    """A .npy file to which rows are appended; its length is known, and written, only at the end."""
+    """A .npy file to which rows are appended; its length is known, and written, only at the end.
+
+    Whole rows of a file that was left unfinished at `path` are there already.
+    """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type):
-        self.shape, self.dtype, self.length = shape, np.dtype(dtype), 0
-        self.file = open(path, "wb")
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.file = open(path, "r+b" if path.exists() else "w+b")
+        self.length = 0
         self._header()
+        self.start = self.file.tell()
+        self.cut(max(self.file.seek(0, os.SEEK_END) - self.start, 0) // self.row_bytes)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one row."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def cut(self, length: int) -> None:
+        """Keep the first rows only."""
+        self.length = length
+        self.file.truncate(self.start + length * self.row_bytes)
+        self.file.seek(0, os.SEEK_END)
 
     def _header(self) -> None:
         # numpy pads the header so that the first axis can grow to 21 digits: rewriting it never moves the data.
@@ -124,8 +190,12 @@ class GrowingArray:
         """One more row of the array's shape."""
         if row.shape != self.shape:
             raise ValueError(f"a row of shape {row.shape} does not fit in an array of rows {self.shape}")
-        self.file.write(np.ascontiguousarray(row, self.dtype).tobytes())
+        self.file.write(np.ascontiguousarray(row, self.dtype).data)
         self.length += 1
+
+    def flush(self) -> None:
+        """Give what was appended to the system, which keeps it whatever becomes of this process."""
+        self.file.flush()
 
     def close(self) -> None:
         """Write the final length and close the file."""

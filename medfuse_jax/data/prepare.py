@@ -1,193 +1,133 @@
-"""A BIDS tree becomes a prepared folder: scans on the standard grid, in one scale of intensity, with their labels."""
+"""A BIDS tree becomes a prepared folder: scans on the standard grid, in one scale of intensity, with their labels.
 
+Each study gets a record of where it comes from (provenance/STUDY.json) and a picture to look at (quality/STUDY.png).
+"""
+
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
+import medfuse_jax
 from medfuse_jax.config import GRIDS
-from medfuse_jax.data import bids, brain, contents, grid, labels, nifti
+from medfuse_jax.data import bids, contents, labels, nifti, quality, registration
 from medfuse_jax.data.bids import Study
+from medfuse_jax.data.draft import Draft
+from medfuse_jax.data.files import whole_file
 from medfuse_jax.data.findings import TREATMENTS
 from medfuse_jax.data.nifti import Scan, same_grid
-from medfuse_jax.data.prepared import Example, is_prepared, people, writing
+from medfuse_jax.data.placement import Placed, arranged, brain_median, normalise, to_grid
+from medfuse_jax.data.prepared import Example, Writer, is_prepared, people, writing
 from medfuse_jax.data.resampling import fraction, resample
 from medfuse_jax.data.tables import write_table
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
+from medfuse_jax.progress import Progress
 
-__all__ = ["Placed", "is_prepared", "normalise", "prepare", "to_grid"]
+__all__ = ["Placed", "brain_median", "is_prepared", "normalise", "prepare", "to_grid"]
 
+VERSION = 2                                # of what is made of a study: a draft of another one is not gone on with
 PRESETS = {settings["spacing"]: preset for preset, settings in GRIDS.items()}
-BRAIN_CENTRE_MM = (0.0, -22.0, 9.5)        # of nilearn's MNI152 brain mask
-FAR_MM = 15.0                              # a brain whose centre is farther off is not in MNI space
-BRIGHTEST = 4.0                            # medians of the brain
-LEAST_COVER = 0.5                          # of the brain that a contrast must show
-LEAST_KEPT = 0.7                           # of the brain that must fit the standard box
 LEAST_INSIDE = 0.5                         # of a lesion mask that must lie in the brain
 THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
 MOST_UNKNOWN = 0.02                        # of a label map that may have numbers which are not known here
-
-
-@dataclass(frozen=True)
-class Placed:
-    """How a scan came onto the standard grid: what is needed to go back, and to be told."""
-
-    grid: grid.Grid                        # the standard grid
-    transform: np.ndarray                  # 4 x 4: scanner mm -> standard mm (rigid)
-    brain: np.ndarray                      # d h w, bool
-    medians: dict[str, float]              # contrast -> intensity that became 1
-    fixups: list[str]
-
-    def back(self, array: np.ndarray, like: Scan, order: int = 1) -> np.ndarray:
-        """An array d h w on the standard grid, on `like`'s own grid: x y z."""
-        affine = np.linalg.inv(self.transform) @ self.grid.affine
-        return resample(np.ascontiguousarray(np.transpose(array)), affine, like.grid, order)
-
-
-def brain_median(array: np.ndarray, mask: np.ndarray, path: str = "the image") -> float:
-    """The intensity that becomes 1."""
-    median = float(np.median(array[mask])) if mask.any() else 0.0
-    if not median > 0:
-        raise MedFuseError(f"{path}: half of the brain is not brighter than 0: give an MR image whose background is 0, "
-                           "and check that its brain mask lies on the brain")
-    return median
-
-
-def normalise(array: np.ndarray, mask: np.ndarray, median: float) -> np.ndarray:
-    """Intensities in medians of the brain: float32, 0 outside the mask, at most 4."""
-    return np.where(mask, np.clip(array / median, 0.0, BRIGHTEST), 0.0).astype(np.float32)
-
-
-def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | None = None,
-            register: bool = False) -> tuple[np.ndarray, np.ndarray, Placed]:
-    """One visit on the standard grid: volume float32 (d h w c), present float32 (c), and how it was placed.
-
-    `brain_mask` (bool) lies on the first scan's grid; without one it is estimated. Scans are matched by world position
-    and share one move: none when the brain lies where MNI brains lie, else (or with `register`) a shift of its centre.
-    """
-    fixups: list[str] = []
-    reference = next(iter(scans.values()))
-    if brain_mask is None:
-        brain_mask, how = brain.estimate(reference)
-        fixups.append(how)
-    if not brain_mask.any():
-        raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
-    transform, moved = _shift(brain_mask, reference.affine, register)
-    standard = grid.standard(spacing)
-    inside = _arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
-    _check_whole(inside, spacing, brain_mask, reference, fixups)
-    volume = np.zeros((*inside.shape, len(labels.CONTRASTS)), np.float32)
-    present, medians = np.zeros(len(labels.CONTRASTS), np.float32), {}
-    for contrast, scan in scans.items():
-        image = _arranged(resample(np.maximum(scan.array, 0), transform @ scan.affine, standard))
-        cover = float(np.mean(image[inside] != 0))
-        if cover < LEAST_COVER:
-            fixups.append(f"{contrast}: shows {cover:.0%} of the brain only: left out")
-            continue
-        channel, medians[contrast] = labels.CONTRASTS.index(contrast), brain_median(image, inside, scan.path)
-        volume[..., channel], present[channel] = normalise(image, inside, medians[contrast]), 1
-    if not medians:
-        raise MedFuseError(f"{reference.path}: no image is brighter than 0 where the brain is: give MR images whose "
-                           "background is 0, and a brain mask of the same space")
-    for line in fixups:
-        logging.info("%s: %s", reference.path, line)
-    for line in moved:
-        logging.log(logging.INFO if register else logging.WARNING, "%s: %s", reference.path, line)
-    return volume, present, Placed(standard, transform, inside, medians, fixups + moved)
-
-
-def _arranged(array: np.ndarray) -> np.ndarray:
-    """(x, y, z) as d h w."""
-    return np.ascontiguousarray(np.transpose(array))
-
-
-def _shift(mask: np.ndarray, affine: np.ndarray, register: bool) -> tuple[np.ndarray, list[str]]:
-    """A translation onto the standard brain's centre, or nothing where the scan is there already; and what to tell."""
-    centre = affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + affine[:3, 3]
-    move, transform = np.array(BRAIN_CENTRE_MM) - centre, np.eye(4)
-    far = np.linalg.norm(move)
-    if not register and far <= FAR_MM:
-        return transform, []
-    transform[:3, 3] = move
-    by = ", ".join(f"{mm:.1f}" for mm in move)
-    return transform, [f"brain centre {far:.0f} mm from the MNI152 brain's: moved by ({by}) mm, not turned: register a "
-                       "tilted head to MNI152 first"]
-
-
-def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference: Scan, fixups: list[str]) -> None:
-    """Refuse, or tell of, a brain that does not fit the standard box."""
-    kept = inside.sum() * spacing**3 / (mask.sum() * np.prod(reference.spacing))
-    if kept < LEAST_KEPT:
-        raise MedFuseError(f"{reference.path}: only {kept:.0%} of its brain fits the standard box: is it a head, "
-                           "upright by its affine? If so give a better *_desc-brain_mask.nii.gz")
-    if kept < 0.95:
-        fixups.append(f"{1 - kept:.0%} of the brain mask lies outside the standard box or is finer than its voxels")
+PROVENANCE, QUALITY = "provenance", "quality"
 
 
 def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int = 1, seed: int = 0,
-            register: bool = False) -> Path:
+            register: str = "auto") -> Path:
     """Write the prepared folder `out` from the BIDS tree `source`; bad studies are listed in its rejected.tsv.
 
-    jobs: studies made at the same time (0: one a core). A prepared folder already at `out` is replaced.
+    jobs: studies made at the same time (0: one a core). register: auto | rigid | affine | none, see `registration`.
+    A prepared folder already at `out` is replaced, at the end. One that was stopped goes on with what is not finished.
     """
     source, out = Path(source), Path(out)
-    _check(source, out, spacing)
+    _check(source, out, spacing, register)
     studies = bids.index(source)
-    rejected: list[dict[str, str]] = []
-    settings = dict(seed=seed, register=register)
-
-    def made(study: Study) -> tuple[str, Example | MedFuseError]:
-        digest = contents.of_study(study, source)
-        try:
-            return digest, _example(study, spacing, register)
-        except MedFuseError as error:
-            return digest, error
-
-    with writing(out, spacing, source.resolve().name, settings) as writer:
-        for study, (digest, result) in zip(studies, _in_order(made, studies, jobs), strict=True):
-            writer.contents[study.name] = digest
-            if isinstance(result, MedFuseError):
-                logging.warning("%s is left out: %s", study.name, result)
-                rejected.append(dict(path=str(Path(study.person, study.session)), reason=str(result)))
-            else:
-                writer.add(result)
+    settings = dict(register=register, registered_with=registration.TOOL)
+    key = contents.digest_of([VERSION, medfuse_jax.__version__, float(spacing), settings])
+    with writing(out, spacing, source.resolve().name, settings | dict(seed=seed), draft=key) as writer:
+        draft = Draft(writer)
+        _fill(draft, Making(source, writer.folder, spacing, register), studies, jobs)
+        rejected = draft.rejected
+        draft.close()
         if not writer.lines:
             why = f"; the first: {rejected[0]['reason']}" if rejected else ": give sub-*/[ses-*/]anat/*_FLAIR.nii.gz"
             raise MedFuseError(f"{source}: none of {len(studies)} studies can be used{why}")
+        _tidy(writer)
         writer.hold_out(seed)
         write_table(rejected, writer.folder / "rejected.tsv", columns=("path", "reason"))
-    logging.info("%s: lesions are known of %d studies, structures (and regions of lesions) of %d, neither of %d", out,
-                 sum(line["lesions_known"] for line in writer.lines),
-                 sum(line["structures_known"] for line in writer.lines),
-                 sum(line["findings"] is None for line in writer.lines))
-    dealt = people(writer.lines)
-    logging.info("%s: %d people train, %d are validated on, %d are kept for the test", out, dealt["train"],
-                 dealt["valid"], dealt["test"])
-    logging.info("%s: %d studies prepared, %d left out%s", out, len(studies) - len(rejected), len(rejected),
-                 f": see {out / 'rejected.tsv'}" if rejected else "")
+    _tell(out, writer.lines, len(studies), len(rejected))
     return out
 
 
+def _fill(draft: Draft, making: "Making", studies: list[Study], jobs: int) -> None:
+    """Make what is not finished yet, in the order of the tree."""
+    jobs = jobs or os.cpu_count() or 1
+    with ThreadPoolExecutor(jobs) as readers:
+        begun = studies[:len(draft.finished)]
+        first = draft.keep(list(readers.map(lambda study: contents.of_study(study, making.source), begun)))
+    if first:
+        logging.info("%d of %d studies are finished already: going on from there", first, len(studies))
+    with Progress("prepare", len(studies), "study", first) as progress, \
+            closing(_in_order(making.made, studies[first:], jobs)) as results:
+        for done, (study, (digest, result)) in enumerate(zip(studies[first:], results, strict=True), first + 1):
+            if isinstance(result, MedFuseError):
+                logging.warning("%s is left out: %s", study.name, result)
+            draft.add(study.name, digest, result, str(Path(study.person, study.session)))
+            progress.tell(done)
+
+
 def _in_order(made: Callable[[Study], Any], studies: list[Study], jobs: int) -> Iterator[Any]:
-    """Results in the order of the studies; what has not begun is given up when the reader stops (Ctrl-C, full disk)."""
-    workers = ThreadPoolExecutor(jobs or os.cpu_count() or 1)
+    """Results in the order of the studies, few at a time; what has not begun is given up when the reader stops."""
+    workers, waiting = ThreadPoolExecutor(jobs), deque()
     try:
-        yield from tqdm(workers.map(made, studies), "prepare", len(studies), unit="study")
+        for study in studies:
+            waiting.append(workers.submit(made, study))
+            if len(waiting) > jobs + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         workers.shutdown(cancel_futures=True)
 
 
-def _check(source: Path, out: Path, spacing: float) -> None:
+def _tidy(writer: Writer) -> None:
+    """Take away records and pictures of studies that an earlier, stopped preparation knew and this one does not."""
+    known = {line["study"] for line in writer.lines}
+    for folder in (PROVENANCE, QUALITY):
+        for file in (writer.folder / folder).iterdir():
+            if file.stem not in known:
+                file.unlink()
+
+
+def _tell(out: Path, lines: list[dict[str, Any]], studies: int, rejected: int) -> None:
+    logging.info("%s: lesions are known of %d studies, structures (and regions of lesions) of %d, neither of %d", out,
+                 sum(line["lesions_known"] for line in lines), sum(line["structures_known"] for line in lines),
+                 sum(line["findings"] is None for line in lines))
+    dealt = people(lines)
+    logging.info("%s: %d people train, %d are validated on, %d are kept for the test", out, dealt["train"],
+                 dealt["valid"], dealt["test"])
+    logging.info("%s: %d studies prepared, %d left out%s; look at %s", out, studies - rejected, rejected,
+                 f": see {out / 'rejected.tsv'}" if rejected else "", out / QUALITY)
+
+
+def _check(source: Path, out: Path, spacing: float, register: str) -> None:
     if spacing not in PRESETS:
         grids = ", ".join(f"{mm:g} ({preset})" for mm, preset in PRESETS.items())
         raise MedFuseError(f"--spacing={spacing:g}: nothing trains on such a grid: choose one of {grids} mm")
+    if register not in registration.KINDS:
+        raise MedFuseError(f"--register={register}: unknown: choose one of {', '.join(registration.KINDS)}")
     if is_prepared(source):
         raise MedFuseError(f"{source}: prepared already: train with --config.data.source={source}")
     if out.resolve().is_relative_to(source.resolve()):
@@ -196,32 +136,82 @@ def _check(source: Path, out: Path, spacing: float) -> None:
         raise MedFuseError(f"{out}: exists and is no prepared folder: choose another, or delete it first")
 
 
-def _example(study: Study, spacing: float, register: bool) -> Example:
-    """One visit, read and placed."""
-    if study.problem:
-        raise MedFuseError(study.problem)
-    scans = {contrast: nifti.read_volume(path) for contrast, path in study.contrasts.items()}
-    reference = next(iter(scans.values()))
-    marked = nifti.read_marks(study.lesion_mask) if study.lesion_mask else None
-    structures = nifti.read_labels(study.structures) if study.structures else None
-    fixups = [f"{contrast}: {line}" for contrast, scan in scans.items() for line in scan.fixups]
-    if structures is not None and (why := _foreign(structures, study.structures.name, fixups)):
-        fixups.append(why)
-        structures = None
-    volume, present, placed = to_grid(scans, spacing, _brain(study, reference, structures), register)
-    dated = study.date_years is not None
-    if not dated:
-        fixups.append("dates of the visits are not known: date_years is 0 for all")
-    empty = np.zeros(placed.brain.shape, np.float32)
-    lesions = empty if marked is None else _lesions(marked, placed)
-    findings = _findings(study, structures, marked, tuple(placed.medians), fixups)
-    line = dict(
-        study=study.name, person=study.person, session=study.session, findings=findings, **study.told,
-        counterfactual=False, fixups=fixups + placed.fixups, present=[int(flag) for flag in present],
-        structures_known=structures is not None, lesions_known=marked is not None, medians=placed.medians,
-        transform=placed.transform.round(4).tolist(), dates_known=dated)
-    classes = empty.astype(np.uint8) if structures is None else _classes(structures, placed)
-    return Example(line, volume, classes, lesions)
+@dataclass(frozen=True)
+class Making:
+    """How studies are made: may be called from several threads."""
+
+    source: Path
+    folder: Path
+    spacing: float
+    register: str
+
+    def made(self, study: Study) -> tuple[str, Example | MedFuseError]:
+        """A study's digest, and the study or the reason why it is refused."""
+        digest = contents.of_study(study, self.source)
+        try:
+            return digest, self.example(study)
+        except MedFuseError as error:
+            return digest, error
+
+    def example(self, study: Study) -> Example:
+        """One visit, read and placed, with its record and its picture."""
+        if study.problem:
+            raise MedFuseError(study.problem)
+        began = time.monotonic()
+        scans = {contrast: nifti.read_volume(path) for contrast, path in study.contrasts.items()}
+        reference = next(iter(scans.values()))
+        marked = nifti.read_marks(study.lesion_mask) if study.lesion_mask else None
+        structures = nifti.read_labels(study.structures) if study.structures else None
+        fixups = [f"{contrast}: {line}" for contrast, scan in scans.items() for line in scan.fixups]
+        if structures is not None and (why := _foreign(structures, study.structures.name, fixups)):
+            fixups.append(why)
+            structures = None
+        mask, origin = _brain(study, reference, structures)
+        volume, present, placed = to_grid(scans, self.spacing, mask, self.register)
+        if study.date_years is None:
+            fixups.append("dates of the visits are not known: date_years is 0 for all")
+        lesions = None if marked is None else _lesions(marked, placed)
+        findings = _findings(study, structures, marked, tuple(placed.medians), fixups)
+        line = dict(
+            study=study.name, person=study.person, session=study.session, findings=findings, **study.told,
+            counterfactual=False, fixups=fixups + placed.fixups, present=[int(flag) for flag in present],
+            structures_known=structures is not None, lesions_known=marked is not None, medians=placed.medians,
+            transform=placed.transform.round(4).tolist(), dates_known=study.date_years is not None)
+        empty = np.zeros(placed.brain.shape, np.uint8)
+        classes = empty if structures is None else _classes(structures, placed)
+        self._picture(study, reference, placed, marked, lesions)
+        self._record(study, line, placed, origin or placed.brain_origin, began)
+        return Example(line, volume.astype(np.float16), classes, empty if lesions is None else lesions)
+
+    def _picture(self, study: Study, reference: Scan, placed: Placed, marked: Scan | None,
+                 lesions: np.ndarray | None) -> None:
+        place = placed.registration
+        told = [f"{next(iter(placed.medians))} in the standard box, {self.spacing:g} mm; brain mask (blue): "
+                f"{placed.brain_origin}, {placed.brain.sum() * self.spacing**3 / 1000:.0f} ml"
+                + ("" if marked is None else "; lesions (red)"),
+                place.sentence or ("not registered" if place.before is None else
+                                   f"lies {place.off_mm:.1f} mm off MNI152: left there, tissues explain "
+                                   f"{place.before:.0%} of it")]
+        with whole_file(self.folder / QUALITY / f"{study.name}.png") as file:
+            quality.draw(file, reference, placed, marked, lesions, study.name, told)
+
+    def _record(self, study: Study, line: dict[str, Any], placed: Placed, brain_origin: str, began: float) -> None:
+        """Write where the study comes from and what was done to it."""
+        place = placed.registration
+        files = {}
+        for path in study.files:
+            size, _, digest = contents.of_file(path).partition(" ")
+            files[path.relative_to(self.source).as_posix()] = dict(bytes=int(size), sha256=digest)
+        record = {name: line[name] for name in ("study", "person", "session", "fixups", "medians", "transform")} | dict(
+            files=files, spacing=self.spacing, brain_mask=dict(
+                origin=brain_origin, volume_ml=round(float(placed.brain.sum() * self.spacing**3 / 1000), 1)),
+            registration=dict(asked=self.register, done=place.kind, using=place.using, similarity=dict(
+                name="R2 of the intensities explained by tissues", before=place.before, after=place.after),
+                off_mm=round(place.off_mm, 2)),
+            code_version=medfuse_jax.__version__, prepared_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - began, 2), notice=nifti.NOTICE)
+        with whole_file(self.folder / PROVENANCE / f"{study.name}.json") as file:
+            file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _foreign(structures: Scan, name: str, fixups: list[str]) -> str:
@@ -237,20 +227,23 @@ def _foreign(structures: Scan, name: str, fixups: list[str]) -> str:
     return ""
 
 
-def _brain(study: Study, reference: Scan, structures: Scan | None) -> np.ndarray | None:
-    """The given brain mask, else what a label map names, else nothing."""
+def _brain(study: Study, reference: Scan, structures: Scan | None) -> tuple[np.ndarray | None, str]:
+    """The given brain mask, else what a label map names, else nothing; and where it comes from."""
     if study.brain_mask:
-        return nifti.read_mask(study.brain_mask, like=reference)
-    return None if structures is None else resample(structures.array > 0, structures.affine, reference.grid, order=0)
+        return nifti.read_mask(study.brain_mask, like=reference), f"given: {study.brain_mask.name}"
+    if structures is None:
+        return None, ""
+    labelled = resample(structures.array > 0, structures.affine, reference.grid, order=0)
+    return labelled, f"what a label map names: {study.structures.name}"
 
 
 def _classes(structures: Scan, placed: Placed) -> np.ndarray:
     moved = resample(structures.array, placed.transform @ structures.affine, placed.grid, order=0)
-    return _arranged(labels.to_classes(moved))
+    return arranged(labels.to_classes(moved))
 
 
 def _lesions(marked: Scan, placed: Placed) -> np.ndarray:
-    lesions = _arranged(fraction(marked.array, placed.transform @ marked.affine, placed.grid))
+    lesions = arranged(fraction(marked.array, placed.transform @ marked.affine, placed.grid))
     inside = lesions[placed.brain].sum() * np.prod(placed.grid.spacing)
     marks = np.count_nonzero(marked.array) * np.prod(marked.spacing)
     if inside < LEAST_INSIDE * marks:

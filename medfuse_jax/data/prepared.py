@@ -6,6 +6,7 @@
     volumes.npy      float16 (n, d, h, w, 4): per contrast divided by the brain's median, background 0, at most 4
     structures.npy   uint8 (n, d, h, w) classes        lesions.npy  uint8 (n, d, h, w) 255 x lesion fraction
     clean.npy        float16 (m, d, h, w, 4): noise-free truth, for the studies whose clean_row says so
+    provenance/, quality/    of real scans: STUDY.json, where it comes from; STUDY.png, its brain mask to look at
 """
 
 import json
@@ -19,7 +20,7 @@ from absl import logging
 
 import medfuse_jax
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.files import GrowingArray, whole_folder
+from medfuse_jax.data.files import GrowingArray, kept_folder, whole_folder
 
 FORMAT = 1
 
@@ -56,6 +57,11 @@ class Writer:
         self.arrays["lesions"].append(np.rint(255 * example.lesions).astype(np.uint8))
         self.lines.append(example.line | {"clean_row": None})
 
+    @property
+    def rows(self) -> int:
+        """How many studies the arrays hold."""
+        return self.arrays["volumes"].length
+
     def hold_out(self, seed: int) -> None:
         """Deal the people who were taken to train, valid and test."""
         split = splits([line["person"] for line in self.lines], seed)
@@ -63,10 +69,14 @@ class Writer:
 
 
 @contextmanager
-def writing(out: str | Path, spacing: float, source: str, settings: Mapping[str, Any]) -> Iterator[Writer]:
-    """A Writer whose folder becomes `out` when the block ends well, and vanishes otherwise."""
+def writing(out: str | Path, spacing: float, source: str, settings: Mapping[str, Any],
+            draft: str = "") -> Iterator[Writer]:
+    """A Writer whose folder becomes `out` when the block ends well, and vanishes otherwise.
+
+    With a key for a draft it does not vanish: who comes with the same key later goes on from what is there.
+    """
     x, y, z = grid.standard(spacing).shape
-    with whole_folder(out) as folder:
+    with (kept_folder(out, draft) if draft else whole_folder(out)) as folder:
         writer = Writer(folder, (z, y, x))
         try:
             yield writer

@@ -50,6 +50,14 @@ def _along_axes(source: np.ndarray, scale: np.ndarray, offset: np.ndarray, width
     return np.ascontiguousarray(source)
 
 
+def coarser(like: Grid, spacing: float) -> Grid:
+    """The same box and axes as `like`'s, in voxels of at most `spacing` mm."""
+    counts = np.maximum(np.ceil(np.array(like.shape) * like.spacing / spacing), 1).astype(int)
+    zoom = np.diag([*(np.array(like.shape) / counts), 1.0])
+    zoom[:3, 3] = (np.diag(zoom)[:3] - 1) / 2
+    return Grid(tuple(int(count) for count in counts), like.affine @ zoom)
+
+
 def fraction(mask: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
     """Which part of each voxel of `grid` a mask covers, 0 .. 1 (float32): volume is kept, however coarse the grid.
 
