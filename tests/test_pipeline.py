@@ -22,6 +22,9 @@ class Recording:
     def __init__(self):
         self.texts = []
 
+    def decode(self, words):
+        return [str(row[0]) for row in words]
+
     def encode(self, texts, length):
         self.texts += texts
         words = np.array([[len(text)] * length for text in texts], np.int32)
