@@ -29,7 +29,7 @@ def test_what_came_before_the_first_unit_does_not_count_as_its_pace(clock, caplo
         told.tell(10)
         clock[0] = 110.0
         told.tell(15)
-    assert [record.getMessage() for record in caplog.records] == ["ldm: step 15 of 20, 10 s left"]
+    assert [record.getMessage() for record in caplog.records] == ["ldm: step 15 of 20, 2 s/step, 10 s left"]
 
 
 def test_who_does_not_show_is_silent_and_reads_nothing(clock, caplog):
