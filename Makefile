@@ -18,7 +18,8 @@ help:
 train: $(VENV)/.installed
 	@$(BIN)/python launch/train.py --config=configs/ldm.py --workdir=runs $(ARGS)
 
-# Tests of one file share a worker, hence their fixtures and compiled programs. What needs the scans beside the repository, torch or a browser is left to test-all.
+# Tests of one file share a worker, hence their fixtures and compiled programs. What needs the scans beside the repository,
+# torch or a browser, or takes minutes, is left to test-all.
 test: $(VENV)/.installed-test
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not shared and not oracle and not browser and not slow" $(ARGS)
 

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from phantom import SPACING, phantom, tree
 
-from medfuse_jax.data import MedFuseError, contents, nifti, prepare
+from medfuse_jax.data import MedFuseError, contents, files, nifti, prepare
 from medfuse_jax.data.pipeline import Cohort, Examples
 from medfuse_jax.data.simulate import cohort
 from medfuse_jax.data.simulate.person import CohortSettings
@@ -90,3 +91,14 @@ def test_simulated_people_are_known_by_their_settings(tmp_path, change):
     named = [contents.of_prepared(dict(source="simulated", settings=json.loads(json.dumps(cohort.told(each)))))
              for each in (settings, settings, replace(settings, **change))]
     assert named[0] == named[1] != named[2]
+
+
+def test_threads_that_write_one_file_leave_it_whole(tmp_path):
+    def write(number):
+        with files.whole_file(tmp_path / "kept") as temporary:
+            temporary.write_text(str(number) * 1000)
+
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(write, range(64)))
+    text = (tmp_path / "kept").read_text()
+    assert text == text[:len(text) // 1000] * 1000 and [each.name for each in tmp_path.iterdir()] == ["kept"]

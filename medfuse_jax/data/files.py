@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ LOCK = "lock"                              # in a draft: held by the process tha
 def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary sibling to write to; it becomes `path` when the block ends well and vanishes otherwise."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")     # threads may race to it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
