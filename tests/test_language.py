@@ -226,3 +226,10 @@ def test_nothing_is_said_of_what_was_not_assessed(missing, language):
         assert silent if missing == "lesions" else not said.atrophy
         assert write(said, language, rng)
         assert {"en": "not assessed.", "fr": "non évalué."}[language] in report(found, language)
+
+
+@pytest.mark.parametrize("text, count", [
+    ("lésions peu nombreuses", "few"), ("deux douzaines de lésions", 24), ("three dozen lesions", 36),
+    ("nonante lésions", 90), ("half a dozen lesions", 6)])
+def test_counts_in_other_words(text, count):
+    assert language.parse(text).statement.lesion_count == count and not language.parse(text).ignored

@@ -75,7 +75,7 @@ UNDERSTOOD = {
         "T1w": ("T1", "T1 weighted", "MPRAGE"), "T2w": ("T2", "T2 weighted"),
         "ce-gadolinium_T1w": (
             "ce gadolinium T1w", "T1w after gadolinium", "T1 after gadolinium", "T1 post gadolinium",
-            "T1w post gadolinium", "T1 gadolinium",
+            "T1w post gadolinium", "T1 gadolinium", "gadolinium T1",
             "T1w with gadolinium", "T1 with gadolinium", "post contrast T1", "post contrast T1w",
             "T1 post contrast",
             "T1w post contrast", "gadolinium enhanced T1", "gadolinium enhanced T1w", "T1 Gd", "T1w Gd",
@@ -180,7 +180,7 @@ UNDERSTOOD = {
     "edss": {"": ("EDSS", "EDSS score", "EDSS of")},
     "article": {"1": ("a", "an")},
     "number": {"1": ("single", "solitary", "a single", "a solitary", "one single"), "2": ("a couple of",),
-               "12": ("a dozen", "dozen")},
+               "12": ("a dozen", "dozen"), "24": ("two dozen",), "36": ("three dozen",), "6": ("half a dozen",)},
     "and": {"": ("and", "as well as", "along with", "plus")},
     "or": {"": ("or",)},
     "with": {"": ("with", "showing", "shows", "show", "has", "have", "having", "but")},

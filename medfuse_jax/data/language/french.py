@@ -123,8 +123,8 @@ UNDERSTOOD = {
                  "traitement de seconde ligne", "traitement de deuxième ligne"),
     },
     "count": {
-        "few": ("rares", "de rares", "peu de", "une poignée de"), "many": ("beaucoup de", "multiples",
-            "de multiples", "nombreux", "de nombreux"),
+        "few": ("rares", "de rares", "peu de", "une poignée de", "peu nombreuses", "peu nombreux"),
+        "many": ("beaucoup de", "multiples", "de multiples", "nombreux", "de nombreux"),
         "numerous": ("innombrables", "très nombreuses", "très nombreux", "de très nombreux"),
     },
     "region": {
@@ -204,7 +204,9 @@ UNDERSTOOD = {
     "article": {"1": ("un", "une")},
     "number": {"1": ("une seule", "un seul", "unique", "une unique", "un unique"), "12": ("douzaine",
         "une douzaine"),
-               "10": ("dizaine", "une dizaine")},
+               "10": ("dizaine", "une dizaine"), "24": ("deux douzaines",), "36": ("trois douzaines",),
+               "20": ("deux dizaines",), "30": ("trois dizaines",), "70": ("septante",), "80": ("huitante",
+               "octante"), "90": ("nonante",)},
     "and": {"": ("et", "ainsi que", "plus")},
     "or": {"": ("ou",)},
     "with": {"": ("avec", "montrant", "montre", "présente", "mais", "objectivant", "retrouve", "retrouvant")},
