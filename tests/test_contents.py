@@ -42,7 +42,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("contents")
     root = tree(folder / "hospital", people=4)
     (root / "sub-03/ses-01/anat/sub-03_ses-01_FLAIR.nii.gz").write_bytes(b"no")
-    return root, prepare.prepare(root, folder / "prepared", SPACING, jobs=2)
+    return root, prepare.prepare(root, folder / "prepared", SPACING, jobs=2, register="none")
 
 
 @pytest.mark.parametrize("name", ["hospital", "hôpital d'été"])
@@ -50,7 +50,8 @@ def test_a_tree_that_was_moved_is_the_same(made, tmp_path, name):
     root, folder = made
     copy = shutil.copytree(root, tmp_path / name)
     contents.same_tree(folder, copy, 2)
-    assert Cohort(prepare.prepare(copy, tmp_path / "again", SPACING)).contents == Cohort(folder).contents
+    again = prepare.prepare(copy, tmp_path / "again", SPACING, register="none")
+    assert Cohort(again).contents == Cohort(folder).contents
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -60,7 +61,8 @@ def test_another_tree_of_the_same_name_is_refused(made, tmp_path, change):
     change(other)
     with pytest.raises(MedFuseError, match=r"1 of 4 studies differ; the first: sub-02_ses-01\): choose another"):
         contents.same_tree(folder, other)
-    assert Cohort(prepare.prepare(other, tmp_path / "again", SPACING)).contents != Cohort(folder).contents
+    again = prepare.prepare(other, tmp_path / "again", SPACING, register="none")
+    assert Cohort(again).contents != Cohort(folder).contents
 
 
 def test_a_study_more_or_mended_is_another_data_set(made, tmp_path):
@@ -79,7 +81,7 @@ def test_a_tree_that_is_gone_is_known_by_its_name(made, tmp_path):
 
 def test_how_a_tree_is_split_belongs_to_what_is_trained_on(made, tmp_path):
     root, folder = made
-    other = Cohort(prepare.prepare(root, tmp_path / "seed", SPACING, seed=1))
+    other = Cohort(prepare.prepare(root, tmp_path / "seed", SPACING, seed=1, register="none"))
     assert other.contents != Cohort(folder).contents
     told = Examples(Cohort(folder), ("image",)).describe()
     assert told["contents"] == Cohort(folder).contents and told["valid_is_train"] is False

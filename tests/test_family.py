@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import shutil
+from functools import partial
 
 import numpy as np
 import phantom
@@ -21,6 +22,12 @@ def train(family, root):
         config = overrides.change(config, ["mesh.data=1", "data.jobs=1", *changes], "config")
         return house.train(config, workdir, root / "configs")
     return again
+
+
+@pytest.fixture(autouse=True)
+def unmoved(monkeypatch):
+    """Phantoms stay where they lie: registration is tested by itself, and costs seconds a study."""
+    monkeypatch.setattr(prepare, "prepare", partial(prepare.prepare, register="none"))
 
 
 def stamps(folder):
@@ -172,7 +179,8 @@ def test_a_run_on_another_grid_is_refused_before_any_data_are_made(train, tmp_pa
         train(workdir=tmp_path, stage="autoencoder")
 
 
-@pytest.mark.parametrize("kinds", [("lesions",), ("structures",), ()])
+@pytest.mark.parametrize("kinds", [("lesions",), pytest.param(("structures",), marks=pytest.mark.slow),
+                                   pytest.param((), marks=pytest.mark.slow)])
 def test_a_tree_without_some_labels_still_makes_brains(train, tmp_path, kinds):
     """What no study has is not made up: no label, no number, a line that says so; the images are there."""
     tree = phantom.tree(tmp_path / "tree", people=4)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from medfuse_jax.data import MedFuseError, brain, nifti, prepare, write_volume
 from medfuse_jax.data.files import JOURNAL, kept_folder
 
 FAR = np.array([[2.0, 0, 0, 200], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
+
+
+@pytest.fixture(autouse=True)
+def unmoved(monkeypatch):
+    """Phantoms stay where they lie: registration is tested by itself, and costs seconds a study."""
+    monkeypatch.setattr(prepare, "prepare", partial(prepare.prepare, register="none"))
 
 
 def test_a_bad_study_is_listed_and_the_batch_goes_on(tmp_path):
@@ -112,7 +119,7 @@ def test_nothing_like_a_brain_is_refused():
 @pytest.mark.parametrize("source, code, told", [("tree", 0, "1 studies prepared"), ("nowhere", 2, "no such folder")])
 def test_the_command(root, tmp_path, source, code, told):
     tree(tmp_path / "tree", people=1)
-    flags = [f"--source={tmp_path / source}", f"--out={tmp_path / 'out'}", "--spacing=8"]
+    flags = [f"--source={tmp_path / source}", f"--out={tmp_path / 'out'}", "--spacing=8", "--register=none"]
     ran = subprocess.run([sys.executable, "launch/prepare.py", *flags], cwd=root, capture_output=True, text=True,
                          env=os.environ | {"PYTHONPATH": str(root)})
     assert ran.returncode == code and told in ran.stderr and "Traceback" not in ran.stderr
@@ -123,7 +130,8 @@ def test_the_command_that_is_printed_works(root, tmp_path):
     """Accents and spaces included; the preset is that of the grid."""
     source, out = tree(tmp_path / "arbre d'été", people=3), tmp_path / "dossier préparé"
     known = os.environ | {"PYTHONPATH": str(root), "XLA_FLAGS": ""}
-    ran = subprocess.run([sys.executable, "launch/prepare.py", f"--source={source}", f"--out={out}", "--spacing=8"],
+    flags = [f"--source={source}", f"--out={out}", "--spacing=8", "--register=none"]
+    ran = subprocess.run([sys.executable, "launch/prepare.py", *flags],
                          cwd=root, capture_output=True, text=True, env=known)
     told = shlex.split(ran.stderr.splitlines()[-1].partition("next: ")[2])
     assert told[:3] == [sys.executable, "launch/train.py", "--config=configs/autoencoder.py:tiny"]
@@ -142,7 +150,8 @@ def test_a_stopped_preparation_goes_on_where_it_was(root, tmp_path, number):
     """The same command makes the same bytes as one that was never stopped, and makes nothing twice."""
     source, out = tree(tmp_path / "tree", people=6), tmp_path / "new/out"
     (source / "sub-02/ses-01/anat/sub-02_ses-01_T1w.nii.gz").write_bytes(b"no")
-    command = [sys.executable, "launch/prepare.py", f"--source={source}", f"--out={out}", "--spacing=4"]
+    command = [sys.executable, "launch/prepare.py", f"--source={source}", f"--out={out}", "--spacing=4",
+               "--register=none"]
     known = os.environ | {"PYTHONPATH": str(root)}
     ran = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=known)
     journal = None
