@@ -156,11 +156,9 @@ LESIONS: tuple[tuple[str, float, float, Statistic], ...] = (
 def row(name: str, source: str, low: float, high: float, people: Sequence[Any], statistic: Callable[[Sequence], float],
         seed: int, draws: int = 200) -> Row:
     """A quantity of some people with its bootstrap interval over them."""
-    random = np.random.default_rng(seed)
-    drawn = [statistic([people[place] for place in random.integers(0, len(people), len(people))])
-             for _ in range(draws)]
-    ends = np.percentile(drawn, [2.5, 97.5])
-    return Row(name, source, low, high, float(statistic(people)), (float(ends[0]), float(ends[1])), len(people))
+    places = np.arange(len(people))
+    ends = interval.bootstrap(places, lambda some: statistic([people[int(place)] for place in some]), draws, seed)
+    return Row(name, source, low, high, float(statistic(people)), ends, len(people))
 
 
 def cross_section(people: Sequence[Person], seed: int) -> list[Row]:
