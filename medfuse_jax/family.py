@@ -49,7 +49,7 @@ def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = 
             logging.info("%s builds on %s, not trained yet: training it first, in %s", config.stage, name, place)
             train(lent_config(config, name, configs), workdir, configs, said)
         borrowed[name] = borrow(place)
-        same_grid(config, borrowed[name], place)
+        same_grid(config, borrowed[name].config, place)
         if not config.borrow[name]:
             same_data(config, workdir, place, f", or borrow it all the same: --config.borrow.{name}={place}")
     for lent in borrowed.values():
@@ -84,10 +84,8 @@ def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = 
 
 def same_preset(folder: Path, config: ConfigDict) -> None:
     """Refuse, before any data are made, a folder that holds a run on another grid."""
-    its = read_json(folder / "config.json")
-    if its and float(its["data"]["spacing"]) != float(config.data.spacing):
-        raise MedFuseError(f"{folder}: trained at {its['data']['spacing']:g} mm, but this run is at "
-                           f"{config.data.spacing:g} mm: choose the preset {its['preset']} or another --workdir")
+    if its := read_json(folder / "config.json"):
+        same_grid(config, ConfigDict(its), folder)
 
 
 def sentence_length(config: ConfigDict, borrowed: Mapping[str, Borrowed]) -> int:
@@ -128,11 +126,11 @@ def with_tuples(value: Any) -> Any:
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
-def same_grid(config: ConfigDict, lent: Borrowed, folder: Path) -> None:
-    """A family lives on one grid."""
-    if float(lent.config.data.spacing) != float(config.data.spacing):
-        raise MedFuseError(f"{folder}: trained at {lent.config.data.spacing:g} mm, but this run is at "
-                           f"{config.data.spacing:g} mm: choose the preset {lent.config.preset} or another --workdir")
+def same_grid(config: ConfigDict, its: ConfigDict, folder: Path) -> None:
+    """A family lives on one grid: refuse a folder whose run, of config `its`, is on another."""
+    if float(its.data.spacing) != float(config.data.spacing):
+        raise MedFuseError(f"{folder}: trained at {its.data.spacing:g} mm, but this run is at "
+                           f"{config.data.spacing:g} mm: choose the preset {its.preset} or another --workdir")
 
 
 def same_data(config: ConfigDict, workdir: Path, folder: Path, cure: str = "") -> None:
