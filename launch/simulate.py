@@ -34,6 +34,17 @@ SPACING = flags.DEFINE_enum("spacing", "2", ["0.5", "1", "2", "4", "8", "1.0", "
 LANGUAGE = flags.DEFINE_enum("language", "en", ["en", "fr"], "of the reports")
 LABEL_MAPS = flags.DEFINE_string("label_maps", None, "a folder of whole-brain label maps (NIfTI, FreeSurfer numbers) "
                                  "that people are made of, in place of the MNI152 template")
+LESION_MASKS = flags.DEFINE_string("lesion_masks", None, "a folder of real lesion masks in MNI space that the lesions "
+                                   "of people are drawn from, in place of the simulator's own numbers")
+NATURAL = flags.DEFINE_float("natural_fraction", 1.0, "share of people as in a clinic; the others have counts, volumes "
+                             "and atrophy spread evenly, as training wants them", lower_bound=0, upper_bound=1)
+GADOLINIUM = flags.DEFINE_float("gadolinium", 0.0, "share of visits with a T1w after gadolinium", lower_bound=0,
+                                upper_bound=1)
+MISSING = flags.DEFINE_float("missing", 0.0, "share of contrasts that visits lack (FLAIR half as often; one stays)",
+                             lower_bound=0, upper_bound=1)
+RANDOMISE = flags.DEFINE_float("randomise", 0.0, "share of visits of no scanner: contrast, resolution, noise and bias "
+                               "field at random, so that a network trained on them reads any real scan", lower_bound=0,
+                               upper_bound=1)
 JOBS = flags.DEFINE_integer("jobs", 0, "people drawn at the same time; 0: one a core", lower_bound=0)
 
 
@@ -48,7 +59,9 @@ def main() -> None:
         validate()
         return
     settings = CohortSettings(subjects=SUBJECTS.value, visits=VISITS.value, spacing=float(SPACING.value),
-                              seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value)
+                              seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value,
+                              lesion_masks=LESION_MASKS.value, natural_fraction=NATURAL.value,
+                              gadolinium=GADOLINIUM.value, missing=MISSING.value, randomise=RANDOMISE.value)
     out = bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
     spacing = max(settings.spacing, 1.0)             # the finest grid that trains
     logging.info("next: %s", command.following("prepare.py", f"--source={out}", "--out=prepared",

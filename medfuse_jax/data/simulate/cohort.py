@@ -21,7 +21,7 @@ from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import GrowingArray
 from medfuse_jax.data.prepared import Example, splits, writing
-from medfuse_jax.data.simulate import label_maps
+from medfuse_jax.data.simulate import label_maps, lesion_masks
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.progress import Progress
@@ -32,6 +32,8 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Iterator[list[Visit]]:
     """The visits of person 0, 1, 2 ... in order, drawn by `jobs` processes, with progress on stderr."""
     label_maps.derived(settings.label_maps)     # once here, so that the workers find all in the cache
+    if settings.lesion_masks is not None:
+        lesion_masks.measured(settings.lesion_masks)
     draw = partial(simulate_person, settings.seed, settings=settings)
     with Progress(f"simulating people at {settings.spacing:g} mm", settings.subjects, "person", shows=progress) as told:
         for number, visits in enumerate(drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
@@ -111,10 +113,12 @@ def told(settings: CohortSettings) -> dict[str, Any]:
 
 
 def _told(settings: CohortSettings) -> dict[str, Any]:
-    """The settings; label maps by what they hold, not by where they lie."""
+    """The settings; label maps and lesion masks by what they hold, not by where they lie."""
     known = asdict(settings)
-    folder = known.pop("label_maps")
-    return known if folder is None else known | {"label_maps": label_maps.digests(folder)}
+    for name, held in (("label_maps", label_maps.digests), ("lesion_masks", lesion_masks.digest)):
+        folder = known.pop(name)
+        known |= {} if folder is None else {name: held(folder)}
+    return known
 
 
 def _channels(images: np.ndarray) -> np.ndarray:
