@@ -6,6 +6,7 @@ import numpy as np
 from medfuse_jax.evaluation.estimate import Figure, by_person, estimate
 from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.metrics import retrieval
+from medfuse_jax.metrics.catalogue import cited
 from medfuse_jax.stages import alignment
 
 TOWERS = ("latent", "words", "words_mask", "facts")
@@ -27,6 +28,6 @@ def figures(judged: Judged) -> dict[str, Figure]:
             hit = by_person(retrieval.hits_at(similarity, identities, k), judged.people)
             chance = {"chance": retrieval.chance_at(identities, k)}
             reference = (f"the right one is among the first {k} of {len(identities)} studies; sentences of equal facts "
-                         "are equally right; chance: a random order")
+                         f"are equally right; chance: a random order; {cited('recall_at')}")
             found[f"{way}_r@{k}"] = estimate(hit, chance, True, reference, judged.seed)
     return found

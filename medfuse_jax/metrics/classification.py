@@ -33,10 +33,10 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float:
 
 def auroc_over_people(scores: ArrayLike, positive: ArrayLike, people: Iterable[Hashable] | None = None, n: int = 2000,
                       seed: int = 0) -> Area:
-    """`auroc` of studies with a bootstrap interval over people, whose studies stay together (Efron 1979).
+    """`auroc` (Hanley & McNeil 1982) with a bootstrap interval over people, whose studies stay together (Efron 1979).
 
-    people: the person of each study; none: each study is another's. A draw that lacks one of the classes says nothing
-    and is left out. The interval is nan where the value is, and for fewer than two people.
+    0 to 1, higher is better. people: the person of each study; none: each study is another's. A draw that lacks one of
+    the classes says nothing and is left out. The interval is nan where the value is, and for fewer than two people.
     """
     scores, positive = (np.asarray(each, np.float64).ravel() for each in (scores, positive))
     known_scores, known = numbers(scores, positive)

@@ -65,7 +65,8 @@ def kid(real: ArrayLike, made: ArrayLike) -> Distance:
     return Distance(float(within - 2 * _kernel(real, made).mean()), samples, features, samples > features)
 
 
-def ms_ssim_diversity(volumes: Sequence[ArrayLike], data_range: float, most: int = 200, seed: int = 0) -> float:
+def ms_ssim_diversity(volumes: Sequence[ArrayLike] | np.ndarray, data_range: float, most: int = 200,
+                      seed: int = 0) -> float:
     """Mean MS-SSIM between members of a set (Odena 2017, ICML), 0 to 1, lower is more diverse.
 
     Noise is diverse too: the aim is the value of the real set, which belongs beside it. data_range: one for all.

@@ -99,7 +99,7 @@ def halved(volume: np.ndarray) -> np.ndarray:
     return volume
 
 
-def around(mask: ArrayLike, spacing: definitions.Spacing, reach_mm: float) -> np.ndarray:
+def around(mask: ArrayLike, spacing: definitions.Spacing, reach_mm: definitions.Real) -> np.ndarray:
     """A mask dilated by a distance, for scores of lesions with their surroundings: bool, centre to centre, x y z."""
     grown = np.array(mask, bool)
     box = definitions.bounding_box(grown)

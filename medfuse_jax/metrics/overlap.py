@@ -96,11 +96,12 @@ def lesion_f1(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing,
 
 def lesions_by_size(truth: ArrayLike, guess: ArrayLike,
                     spacing: definitions.Spacing) -> dict[tuple[float, float], Detected]:
-    """Detection (as in `lesion_scores`) in each bin of SIZE_BINS_MM3 of the true lesion's size (low <= mm3 < high).
+    """Detection as in `lesion_scores` (Commowick 2018), by the true lesion's size: low <= mm3 < high of SIZE_BINS_MM3.
 
-    A guess that is right belongs to the bin of the true lesion that it covers most of, and of equal ones to the first;
-    one that touches none belongs to the bin of its own size. Add the counts of people up (`pooled`) before a share is
-    taken: one person has few lesions of a size. A bin without lesions has zeros, and nan as its shares.
+    Shares 0 to 1, higher is better. A guess that is right belongs to the bin of the true lesion that it covers most of,
+    and of equal ones to the first; one that touches none belongs to the bin of its own size. Add the counts of people
+    up (`pooled`) before a share is taken: one person has few lesions of a size. A bin without lesions has zeros, and
+    nan as its shares.
     """
     true, guess = _lesions(truth, guess, spacing)
     place = _bins(true.sizes)

@@ -43,7 +43,7 @@ def recall_at(similarity: ArrayLike, identities: Iterable[Hashable], k: int) -> 
 
 def recall_both_ways(similarity: ArrayLike, identities: Iterable[Hashable],
                      ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """`recall_at` both ways beside chance; similarity rows are images, columns texts (Radford 2021 for the protocol).
+    """`recall_at` (Hodosh 2013) both ways beside chance; rows are images, columns texts (as in Radford 2021).
 
     0 to 1, higher is better; nan without items.
     """

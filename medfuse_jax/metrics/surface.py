@@ -2,7 +2,7 @@
 
 A surface lies where voxels of the mask and voxels outside it meet (what leaves the grid is outside). Its points are the
 corners of voxels of which some but not all eight neighbours belong to the mask, and a point counts by the area of the
-surface that passes between those eight, as in the program of Nikolov 2018 (JMIR 23:e26151).
+surface that passes between those eight, as in the program of Nikolov 2018 (arXiv 1809.04430).
 """
 
 from functools import lru_cache
@@ -48,7 +48,8 @@ def surfaces(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing) -
     return Surfaces(_distances(one, other), one_mm2, _distances(other, one), other_mm2)
 
 
-def hd95(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing, percentile: float = 95.0) -> float:
+def hd95(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing,
+         percentile: definitions.Real = 95.0) -> float:
     """95th percentile of the Hausdorff distance, mm, 0 to infinity, lower is better (Huttenlocher 1993, Nikolov 2018).
 
     The larger of the two directions; in each, 95 % of the surface's area lie nearer to the other surface. percentile
@@ -61,7 +62,8 @@ def hd95(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing, perce
                _percentile(found.guess_mm, found.guess_mm2, percentile))
 
 
-def surface_dice(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing, tolerance_mm: float) -> float:
+def surface_dice(truth: ArrayLike, guess: ArrayLike, spacing: definitions.Spacing,
+                 tolerance_mm: definitions.Real) -> float:
     """Normalised surface Dice: share of both surfaces' area that lies within a tolerance of the other (Nikolov 2018).
 
     0 to 1, higher is better; 1 when both masks are empty, 0 when one is. Values of other tolerances cannot be compared.
@@ -91,12 +93,17 @@ def _points(mask: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray
     code = sum((padded[tuple(slice(at, at + n + 1) for at, n in zip(corner, mask.shape, strict=True))] << bit
                 for bit, corner in enumerate(CORNERS)), start=np.uint8(0))
     places = np.nonzero((code > 0) & (code < 255))
-    areas = np.array([_area(triangles, sides) for triangles in _triangles()])
-    return np.stack(places, axis=1) * sides, areas[code[places]]
+    return np.stack(places, axis=1) * sides, _areas(*sides)[code[places]]
 
 
 def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     return KDTree(others).query(points)[0] if len(others) else np.full(len(points), np.inf)
+
+
+@lru_cache(maxsize=64)
+def _areas(*sides: float) -> np.ndarray:
+    """Area of each code's triangles, (256,) mm2."""
+    return np.array([_area(triangles, np.array(sides)) for triangles in _triangles()])
 
 
 @lru_cache(maxsize=1)
@@ -145,7 +152,7 @@ def _area(triangles: np.ndarray, sides: np.ndarray) -> float:
     return float(np.linalg.norm(normals, axis=1).sum() / 2)
 
 
-def _percentile(distances: np.ndarray, areas: np.ndarray, percentile: float) -> float:
+def _percentile(distances: np.ndarray, areas: np.ndarray, percentile: definitions.Real) -> float:
     """The least distance within which that share of the area lies; infinity where there is no surface."""
     if not len(distances):
         return float("inf")
