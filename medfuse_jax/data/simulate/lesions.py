@@ -139,7 +139,8 @@ def _band(of: np.ndarray, target: np.ndarray, spacing: float, within_mm: float) 
     return band
 
 
-def place(plan: list[Planned], structures: np.ndarray, spacing: float, likely: np.ndarray | None = None) -> list[Placed]:
+def place(plan: list[Planned], structures: np.ndarray, spacing: float,
+          likely: np.ndarray | None = None) -> list[Placed]:
     """Put a plan's lesions into a brain (uint8 classes of the head's box), the largest first. Deterministic.
 
     likely: how likely lesions are at each voxel, 0 to 1 (`sites`); None: alike everywhere in a region.

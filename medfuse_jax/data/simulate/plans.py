@@ -154,7 +154,8 @@ def natural_lesions(random: np.random.Generator, load_ml: float, count: int) -> 
     """Many small lesions and few large ones, mostly periventricular, that hold the rest of the volume."""
     small = SIZE_MEDIAN_MM3 / 1000 * np.exp(SIZE_SIGMA * random.standard_normal(count))
     small = np.clip(small, 0.003, LARGE_ML)
-    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), 1 + (load_ml > 5) + load_ml // 20, max(1, load_ml // LARGE_ML)))
+    least, most = 1 + (load_ml > 5) + load_ml // 20, max(1, load_ml // LARGE_ML)      # beside both ventricles [assume]
+    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), least, most))
     wanted = load_ml * random.uniform(0.62, 0.80) if load_ml > 3 else load_ml * random.uniform(0.2, 0.5)
     small = np.clip(small * (load_ml - wanted) / small.sum(), 0.003, LARGE_ML) if count > large_count else small[:0]
     large = wanted * random.dirichlet(np.full(large_count, 3.0))

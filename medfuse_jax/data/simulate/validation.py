@@ -12,7 +12,7 @@ from medfuse_jax.data.findings import REGIONS
 from medfuse_jax.data.simulate import images, sites, trials
 from medfuse_jax.data.simulate.cohort import drawn
 from medfuse_jax.data.simulate.person import CohortSettings, State, states
-from medfuse_jax.metrics import interval
+from medfuse_jax.metrics import agreement, interval
 from medfuse_jax.progress import Progress
 
 PEAK_MM = 2.0
@@ -158,7 +158,7 @@ LESIONS: tuple[tuple[str, float, float, Statistic], ...] = (
     ("lesion count, p90", 150, 290, lambda people: float(np.percentile(counts(people), 90))),
     ("lesion count, variance / mean", 50, 120, lambda people: float(counts(people).var() / counts(people).mean())),
     ("rank correlation of count and volume", 0.55, 0.85,
-     lambda people: interval.spearman(counts(people), loads(people))),
+     lambda people: agreement.spearman(counts(people), loads(people))),
     ("size of a lesion, median (mm3)", 15, 30, lambda people: float(np.median(pooled(people)[:, 0]))),
     ("lesions below 10 mm3, share of count", 0.15, 0.35, share(False, lambda every: every[:, 0] < 10)),
     ("lesions below 100 mm3, share of count", 0.80, 0.92, share(False, lambda every: every[:, 0] < 100)),
@@ -181,7 +181,7 @@ LESIONS: tuple[tuple[str, float, float, Statistic], ...] = (
     ("age, median (years)", 35, 43, lambda people: float(np.median([one.age for one in people]))),
     ("EDSS, median", 1.5, 2.5, lambda people: float(np.median([one.edss for one in people]))),
     ("rank correlation of EDSS and volume", 0.25, 0.50,
-     lambda people: interval.spearman([one.edss for one in people], loads(people))),
+     lambda people: agreement.spearman([one.edss for one in people], loads(people))),
 )
 
 
