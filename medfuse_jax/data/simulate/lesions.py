@@ -24,7 +24,8 @@ RISE_YEARS, FADE_YEARS = 0.12, 1.0     # grows over weeks, shrinks partly within
 ENHANCES_YEARS, CHRONIC_YEARS = 0.12, 0.5
 TRIES = 40
 LARGE_POWER, APART_MM = 5, 30.0        # lesions above CONFLUENT_MM3 start where lesions are likely, and apart [assume]
-CONFLUENT_MM3, CLINGING = 1000.0, 3.0   # above this size, a mm from the ventricle counts as so many along it [assume]
+UNEVEN = 0.22                          # standard deviation of the logarithm of a confluent lesion's reach [assume]
+CONFLUENT_MM3, CLINGING = 1000.0, 4.0   # above this size, a mm from the ventricle counts as so many along it [assume]
 
 
 @dataclass(frozen=True)
@@ -223,14 +224,14 @@ def _uneven(ground: Ground, region: str, seed: np.ndarray, offsets: np.ndarray, 
     axis, stretch = random.standard_normal(3), random.uniform(1.0, 1.7)
     if region == "periventricular":
         if number * ground.spacing**3 > CONFLUENT_MM3:  # a confluent cap: along the ventricle, and not far from it
-            rough = ndimage.gaussian_filter(random.standard_normal(offsets.shape[:3], dtype=np.float32), 2.0) * 10.0
+            rough = _rough(random, offsets.shape[:3], (1.5, 4.0), ground.spacing)
             low = (seed + offsets[0, 0, 0]).astype(int)
             box = tuple(slice(a, a + n) for a, n in zip(low, offsets.shape[:3], strict=True))
             from_wall = ground.from_ventricles[box] / np.float32(ground.spacing)
             reach = np.sqrt((offsets**2).sum(axis=-1) + (np.float32(CLINGING) * from_wall) ** 2)
             if ground.likely is not None:
-                reach = reach / ground.likely[box]
-            return reach * (1 + 0.15 * np.clip(rough, -2, 2))
+                reach = reach / np.sqrt(ground.likely[box])
+            return reach * np.exp(UNEVEN * rough)
         # an ovoid at right angles to the ventricle (Dawson's finger)
         axis, stretch = _away(ground, seed) + 0.2 * axis, random.uniform(1.3, 2.2)
     axis = (axis / np.linalg.norm(axis)).astype(np.float32)
@@ -240,6 +241,16 @@ def _uneven(ground: Ground, region: str, seed: np.ndarray, offsets: np.ndarray, 
     if number > 12:
         rough = ndimage.gaussian_filter(rough, 1.5) * 6.0
     return np.sqrt(square) * (1 + 0.15 * np.clip(rough, -2.5, 2.5)) + 1e-3 * np.abs(along)
+
+
+def _rough(random: np.random.Generator, shape: tuple[int, ...], scales_mm: tuple[float, ...],
+           spacing: float) -> np.ndarray:
+    """Smooth noise of several scales (x, y, z), about unit variance: rims of lesions have no one curvature."""
+    found = np.zeros(shape, np.float32)
+    for scale in scales_mm:
+        noise = ndimage.gaussian_filter(random.standard_normal(shape, dtype=np.float32), max(scale / spacing, 0.6))
+        found += noise / max(float(noise.std()), 1e-6)
+    return found / np.float32(np.sqrt(len(scales_mm)))
 
 
 def _away(ground: Ground, seed: np.ndarray) -> np.ndarray:
