@@ -8,21 +8,22 @@ from medfuse_jax.data.definitions import ends
 from medfuse_jax.data.findings import ATROPHY, Amount, Count, Range, Statement
 from medfuse_jax.data.language.coherence import contradictions, lesions_said, spoken
 from medfuse_jax.data.language.concepts import Concept
+from medfuse_jax.data.language.counting import Counting
 from medfuse_jax.data.language.further import LATER
-from medfuse_jax.data.language.lexicon import Lexicon
-from medfuse_jax.data.language.notes import Notes
-from medfuse_jax.data.language.quantities import scaled, whole
+from medfuse_jax.data.language.lexicon import Lexicon, stem
+from medfuse_jax.data.language.quantities import scaled
 from medfuse_jax.data.language.reading import SILENT, Span, in_doubt, prepared, spans
 from medfuse_jax.data.language.said import Reading, Said
 
 OLDEST, ADULT, WORST_EDSS = 120.0, 18.0, 10.0
 DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
 SOME = Range(1)
+BRAIN = ("brain", "cerebral", "cerveau", "encephale", "encephalique")      # says no more than that it is of the head
 DOUBT = "what is only possible is not commanded"
 ELSEWHERE = "new, enlarging, resolved, dark and enhancing lesions are counted in the whole brain"
 
 
-class Reader(Notes):
+class Reader(Counting):
     """Collects the fields of one statement while the grammar walks through the text."""
 
     def __init__(self, tokens: list[str], lexicon: Lexicon):
@@ -33,9 +34,9 @@ class Reader(Notes):
 
     def read(self, concepts: list[Concept]) -> Reading:
         for concept in concepts:
-            if concept.letter in "~R":
+            if concept.letter in "~RZ":
                 self.warn(f'"{self.words([concept])}": {concept.value}')
-            if concept.letter in "RS?":
+            if concept.letter in "RSZ?":
                 self.ignore([concept])
         found = list(spans(prepared(concepts, self.lexicon.adjectives_follow)))
         doubts = [concept for concept in concepts if concept.letter == "q"]
@@ -75,7 +76,7 @@ class Reader(Notes):
         letter, value = covered[0].letter, covered[0].value
         if letter == "!":
             self.warn(f'"{self.words(covered)}": what it denies was not understood')
-        if letter not in SILENT and value != "whole_brain":
+        if letter not in SILENT and (value != "whole_brain" or stem(self.words(covered)) not in BRAIN):
             self.ignore(covered)
 
     def unsupported(self, covered: list[Concept]) -> None:
@@ -102,22 +103,6 @@ class Reader(Notes):
     def unitless(self, covered: list[Concept]) -> None:
         self.ignore(covered)
         self.warn(f'"{self.words(covered)}": say the unit, ml or mm3')
-
-    def quantity(self, covered: list[Concept]) -> tuple[int | str | Range | None, float | Range | None]:
-        """The count and the volume of a phrase."""
-        count = volume = None
-        for concept, following in zip(covered, [*covered[1:], None], strict=True):
-            if following is not None and following.letter == "m":
-                volume = scaled(concept.value, following.value, 6)
-            elif concept.letter == "!":
-                count = 0
-            elif concept.letter in "nwa":
-                count = concept.value
-        if isinstance(count, float | Range):
-            if any(end not in (np.inf, end // 1) for end in ends(count)):
-                self.warn(f'"{self.words(covered)}": a number of lesions is whole')
-            count = whole(count)
-        return count, volume
 
     def lesions(self, covered: list[Concept]) -> None:
         count, volume = self.quantity(covered)

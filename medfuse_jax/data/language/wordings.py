@@ -2,6 +2,8 @@
 
 from medfuse_jax.data.language.lexicon import Table
 
+SHAPE = "the shape of a lesion is not commanded"
+SIDES = "left and right are not commanded"
 READ: dict[str, dict[str, Table]] = {
     "en": {
         "not": {"": ("w / o", "no evidence of", "no sign of", "nil", "negative for", "absence of any")},
@@ -18,8 +20,15 @@ READ: dict[str, dict[str, Table]] = {
                       "appear", "appears",
                       "pt", "pts", "hx", "dx",
                       "ms pt",
-                      "ovoid", "nodular", "punctate", "confluent", "typical of MS", "nonspecific", "non specific",
-                      "having")},
+                      "typical of MS", "nonspecific", "non specific", "having",
+                      "measuring", "measure", "measures", "both sides", "both hemispheres", "left and right",
+                      "right and left")},
+        "aside": {SHAPE: ("ovoid", "nodular", "punctate", "confluent")},
+        "side": {SIDES: ("left side", "right side", "left hand side", "right hand side", "left hemisphere",
+                         "right hemisphere", "one side", "one sided", "side", "sided", "hemisphere")},
+        "fraction": {"0.5": ("half", "one half", "a half", "half of"), "0.25": ("quarter", "quarter of"),
+                     "0.333333": ("third", "third of"), "0.1": ("tenth", "tenth of")},
+        "each": {"": ("each", "apiece", "a piece", "each one", "each of them", "per lesion", "per plaque", "every")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1w post gad", "post gad T1", "post gad", "T1 gad", "T1 + gad",
                                   "T1 with contrast", "T1w with contrast", "T1 with gad", "T1w with gad", "T1 c +",
@@ -72,10 +81,15 @@ READ: dict[str, dict[str, Table]] = {
                       "vue", "connue", "IRM de contrôle", "examen de contrôle", "contrôle évolutif",
                       "contrôle à",
                       "dernier contrôle",
-                      "contrôle .", "contrôle :", "contrôle IRM", "pathologique", "anormale", "anormal", "nodulaire",
-                      "ovoïde", "punctiforme", "confluente",
-                      "confluent", "non spécifique", "aspécifique", "d'allure", "présence", "présence de", "pt", "pte",
-                      "actuellement", "toutes", "tous")},
+                      "contrôle .", "contrôle :", "contrôle IRM", "pathologique", "anormale", "anormal", "non spécifique", "aspécifique", "d'allure", "présence", "présence de", "pt", "pte",
+                      "actuellement", "toutes", "tous", "mesurant", "mesure", "mesurent", "faisant",
+                      "des deux côtés", "les deux hémisphères", "gauche et droit", "droit et gauche")},
+        "aside": {SHAPE: ("nodulaire", "ovoïde", "punctiforme", "confluente", "confluent")},
+        "side": {SIDES: ("côté gauche", "côté droit", "à gauche", "à droite", "hémisphère gauche", "hémisphère droit",
+                         "côté", "d'un seul côté", "d'un côté", "hémisphère")},
+        "fraction": {"0.5": ("demi", "demie", "moitié", "moitié d'un"), "0.25": ("quart", "quart de", "quart d'un"),
+                     "0.333333": ("tiers", "tiers de", "tiers d'un"), "0.1": ("dixième", "dixième de")},
+        "each": {"": ("chacune", "chacun", "par lésion", "par plaque", "chaque")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1 gd +", "T1 avec contraste", "T1 avec produit de contraste",
                                   "T1 post contraste", "séquence injectée", "T1w post injection", "T1 inj"),
