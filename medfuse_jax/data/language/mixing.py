@@ -5,8 +5,9 @@ from medfuse_jax.data.language.lexicon import Lexicon, stem
 from medfuse_jax.data.language.words import is_number
 
 NAMES = {"en": "English", "fr": "French"}
-# The price of a word that is not understood, of a change of language, and of a phrase in the second language.
-UNKNOWN, CHANGE, GUEST = 10, 3, 1
+# The price of a word that is not understood, of a change of language, and of a phrase in the first or the second: a long
+# phrase says more than its words one by one.
+UNKNOWN, CHANGE, OWN, GUEST = 40, 12, 2, 5
 Pieces = list[tuple[Concept, Lexicon]]
 
 
@@ -34,7 +35,7 @@ def _priced(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon, gues
     word = tokens[at][0].isalpha()
     if guest and word and concept.last == at + 1 and len(stems[at]) == 1:
         concept = Concept("?", tokens[at], at, at + 1)
-    return concept, UNKNOWN if concept.letter == "?" else GUEST if guest and word else 0
+    return concept, UNKNOWN if concept.letter == "?" else (GUEST if guest else OWN) if word else 0
 
 
 def _walked(known: dict[str, list[tuple[Concept, int]]], step: list[dict[str, str]], first: Lexicon,

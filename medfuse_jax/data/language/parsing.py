@@ -41,11 +41,17 @@ def understood(reader: Reader) -> list[Concept]:
     """The concepts of a text with unknown words: those of the other language are read, and slips are mended."""
     second = next(lexicon for lexicon in LEXICONS.values() if lexicon is not reader.lexicon)
     pieces = mixed(reader.tokens, reader.lexicon, second)
-    mends = mended(reader.tokens, [concept for concept, _ in pieces], lexicons_of(pieces))
-    if mends:
-        reader.warnings += [f'"{reader.tokens[i]}" is read as "{word}"' for i, word in mends.items()]
-        reader.tokens = [mends.get(i, token) for i, token in enumerate(reader.tokens)]
+    typed, mends = reader.tokens, mended(reader.tokens, [concept for concept, _ in pieces], lexicons_of(pieces))
+    while mends:
+        reader.tokens = [mends.get(i, token) for i, token in enumerate(typed)]
         pieces = mixed(reader.tokens, reader.lexicon, second)
+        vain = {concept.first for concept, _ in pieces if concept.letter == "?"} & set(mends)
+        if not vain:
+            break
+        mends = {i: word for i, word in mends.items() if i not in vain}      # "lesiones", half of "volume lesionel"
+        reader.tokens = typed
+    reader.warnings += [f'"{typed[i]}" is read as "{word}"' for i, word in mends.items()]
+    pieces = mixed(reader.tokens, reader.lexicon, second) if not mends else pieces
     reader.warnings += guests(pieces, reader.tokens, second)
     return [concept for concept, _ in pieces if concept.letter != SKIPPED]
 

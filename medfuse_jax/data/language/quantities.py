@@ -13,6 +13,7 @@ from medfuse_jax.data.language.further import SIZE
 
 Concepts = list[Concept]
 DASHES = set("-–—")
+TURNED = {"<": "least", ">": "most", "≤": "least", "≥": "most"}      # behind a number
 
 
 def gathered(concepts: Concepts, tokens: list[str]) -> Concepts:
@@ -113,7 +114,10 @@ def bound_before(found: Concepts, tokens: list[str]) -> Concepts:
 
 def bound_after(found: Concepts, tokens: list[str]) -> Concepts:
     """10 or more; 10 lesions at least"""
-    return [*limited([found[0], found[-1]], *low_and_high(found[0])), *found[1:-1]]
+    bound = found[-1]
+    if tokens[bound.first] in TURNED:                       # 5 < lesions
+        bound = replace(bound, value=TURNED[tokens[bound.first]])
+    return [*limited([found[0], bound], *low_and_high(found[0])), *found[1:-1]]
 
 
 def plus(found: Concepts, tokens: list[str]) -> Concepts | None:
@@ -170,6 +174,14 @@ def each_behind(found: Concepts, tokens: list[str]) -> Concepts:
     return found[1:]
 
 
+def sized_each(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """nine 6 ml lesions"""
+    count, number_, unit, *lesions = found
+    if tokens[count.first].isdecimal() or count.last > number_.first:
+        return None
+    return [count, *lesions, number_, unit, Concept("E", None, unit.last, unit.last)]
+
+
 def one_side(found: Concepts, tokens: list[str]) -> Concepts:
     """Only on the left: neither "only" nor the side is a command."""
     side = next(concept for concept in found if concept.letter == "Z")
@@ -187,7 +199,7 @@ RULES = (
     (r"O[rkLsA]*Z+|Z+[rkLsA]*O", one_side),
     (r"![rk]*L?[rk]*Z", no_side),
     (r"[na]m&a?i", and_half),
-    (r"[na]&a?ia?(?=[my])|[na]?ia?(?=m)", fraction),
+    (r"[na]&a?ia?(?=[my])|[na]?ia?(?=m)|(?<=u)ia?(?=y)", fraction),
     (r"a(?=m)", one),
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
@@ -208,6 +220,7 @@ RULES = (
     (r"n?l", size),
     (r",?E[:,]?nm|E[na]?[rk]*L[rk]*[:,+]?nm", each_before),
     (r"(?<=[Lrk]),nmE", each_behind),
+    (r"nnm[rk]*L[rk]*(?!E)", sized_each),
     (r"[zvb±]", alone),
 )
 

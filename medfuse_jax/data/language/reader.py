@@ -1,6 +1,7 @@
 """From the spans of the grammar to the fields of a statement: one method for each rule."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from medfuse_jax.data.language.said import Reading, Said
 OLDEST, ADULT, WORST_EDSS = 120.0, 18.0, 10.0
 DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
 SOME = Range(1)
-BRAIN = ("brain", "cerebral", "cerveau", "encephale", "encephalique")      # says no more than that it is of the head
+BRAIN = ("brain", "cerebral", "cerebrale", "cerveau", "encephale", "encephalique")      # where all lesions are
+NOTHING = (*BRAIN, "since", "for", "depui")          # may stay unread
 DOUBT = "what is only possible is not commanded"
 ELSEWHERE = "new, enlarging, resolved, dark and enhancing lesions are counted in the whole brain"
 
@@ -76,7 +78,7 @@ class Reader(Counting):
         letter, value = covered[0].letter, covered[0].value
         if letter == "!":
             self.warn(f'"{self.words(covered)}": what it denies was not understood')
-        if letter not in SILENT and (value != "whole_brain" or stem(self.words(covered)) not in BRAIN):
+        if letter not in SILENT and stem(self.words(covered)) not in NOTHING:
             self.ignore(covered)
 
     def unsupported(self, covered: list[Concept]) -> None:
@@ -147,6 +149,8 @@ class Reader(Counting):
         count, volume = self.quantity(covered)
         structure = next(concept.value for concept in covered if concept.letter == "s")
         if structure == "whole_brain":
+            self.ignore([concept for concept in covered
+                         if concept.letter == "s" and stem(self.words([concept])) not in BRAIN])      # diffuse
             return self.lesions([concept for concept in covered if concept.letter != "s"])
         if structure == "hippocampus":
             return self.unsupported(covered)
@@ -156,7 +160,12 @@ class Reader(Counting):
     def activity(self, covered: list[Concept]) -> None:
         """New, enlarging, resolved, enhancing lesions and black holes: "three new lesions", "one enlarging"."""
         names = dict.fromkeys(concept.value for concept in covered if concept.letter in "NKh")
-        count = 0 if covered[-1].letter == "h" else self.quantity(covered)[0]
+        count, volume = self.quantity([concept for concept in covered if concept.letter != "E"])
+        count = 0 if any(concept.letter == "h" for concept in covered) else count
+        if volume is not None:
+            self.ignore([concept for concept, following in pairwise([*covered, covered[-1]])
+                         if concept.letter in "mE" or following.letter == "m"])
+            self.warn(f'"{self.words(covered)}": the volume of such lesions is not commanded, only their number')
         if count and len(names) > 1 and any(concept.letter in "&|" for concept in covered):
             self.ignore(covered)
             return self.warn(f'"{self.words(covered)}": say how many of each')
@@ -197,6 +206,8 @@ class Reader(Counting):
     def load(self, covered: list[Concept]) -> None:
         word, volume = self.degree(covered, "load", None), self.quantity([c for c in covered if c.letter != "!"])[1]
         if word is not None:
+            if not any(concept.letter in "BV" for concept in covered):      # large lesions
+                self.warn(f'"{self.words(covered)}": read as a lesion load, {spoken(word)}')
             self.put("lesion_load", word, covered)
         if volume is not None:
             self.put("lesion_volume_ml", volume, covered)

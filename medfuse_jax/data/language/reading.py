@@ -34,9 +34,9 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
     ("lesions", rf"a?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
     ("inside", r"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:]))"),
-    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?[+]?N*)?"),         # two new lesions
-    ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?"),                            # new lesions
-    ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?"),                   # lésions nouvelles
+    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?[+]?N*)?{SIZE}?"),  # two new lesions
+    ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?{SIZE}?"),                     # new lesions
+    ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?{SIZE}?"),            # lésions nouvelles
     ("activity", rf"(?:{REGIONS})?L(?:{REGIONS})?[+]?!N+(?![NLKrk])"),                             # do not enhance
     ("activity", rf"{COUNT}?(?:{REGIONS})?(?:L[+]?)?K(?:{REGIONS})?"),                             # five black holes
     ("activity", rf"K:{COUNT}(?:{REGIONS})?L?|K(?:n(?![myY])|w)(?=[,.)]|$)"),                      # black holes: 5
