@@ -53,7 +53,8 @@ def part(found: Concepts, tokens: list[str]) -> Concepts:
 
 def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
     """5 to 10; between 5 and 10; one or two; 6 ± 2"""
-    low, high = (concept.value for concept in found if concept.letter in "na")
+    low, high = (low_and_high(concept) for concept in found if concept.letter in "na")
+    low, high = low[0], high[1]
     if any(concept.letter == "," and tokens[concept.first] not in DASHES for concept in found):
         return None
     if any(concept.letter == "±" for concept in found):
@@ -101,28 +102,42 @@ def degrees(found: Concepts, tokens: list[str]) -> Concepts:
 def bound_of_a_count(found: Concepts, tokens: list[str]) -> Concepts | None:
     """More than ten lesions are eleven at least."""
     *_, bound, number_ = found
+    if is_open(number_) or found[0].letter == "!" or bound.value not in ("more", "less"):
+        return None
     value = low_and_high(number_)
-    if found[0].letter == "!" or bound.value not in ("more", "less") or any(end != int(end) for end in value):
+    if any(end != int(end) for end in value):
         return None
     return limited(found, value[0] + 1.0, max(0.0, value[1] - 1.0))
 
 
-def bound_before(found: Concepts, tokens: list[str]) -> Concepts:
+def bound_before(found: Concepts, tokens: list[str]) -> Concepts | None:
     """at least 10; no more than 10"""
-    return limited(found, *low_and_high(found[-1]))
+    return None if is_open(found[-1]) else limited(found, *low_and_high(found[-1]))
 
 
-def bound_after(found: Concepts, tokens: list[str]) -> Concepts:
+def bound_after(found: Concepts, tokens: list[str]) -> Concepts | None:
     """10 or more; 10 lesions at least"""
+    if is_open(found[0]):
+        return None
     bound = found[-1]
     if tokens[bound.first] in TURNED:                       # 5 < lesions
         bound = replace(bound, value=TURNED[tokens[bound.first]])
     return [*limited([found[0], bound], *low_and_high(found[0])), *found[1:-1]]
 
 
+def both_bounds(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """at least 5 and at most 10; more than 5 ml but less than 10 ml"""
+    first, second = (concept for concept in found if concept.letter == "n")
+    if not is_open(first) or not isinstance(second.value, Range) or second.value.low != 0 or (
+            is_open(second) or second.value.high < first.value.low):
+        return None
+    return [number(found, first.value.low, second.value.high)]
+
+
 def plus(found: Concepts, tokens: list[str]) -> Concepts | None:
     """10+"""
-    return [number(found, found[0].value, None)] if tokens[found[1].first] == "+" else None
+    plain = tokens[found[1].first] == "+" and not isinstance(found[0].value, Range)
+    return [number(found, found[0].value, None)] if plain else None
 
 
 def size(found: Concepts, tokens: list[str]) -> Concepts:
@@ -213,9 +228,10 @@ RULES = (
     (r"(?<=n)z(?=[^n]|$)|(?<=[xX]n)z|(?<=[xX],n)z", years),
     (r"v[na][my]?[&z]n|[na][my]?z[na]|n±n|[na][|]n|(?<![egxXyu])n,n(?=[mLrk])", interval),
     (r"d[z|](?=d)", degrees),
-    (r"(?<![egu])!?b[na](?![myYl])", bound_of_a_count),
+    (r"(?<![egu])!?b[na](?![myYl]|[,&+]{0,2}b[na]m)", bound_of_a_count),
     (r"!?b[na]", bound_before),
     (r"[na][mLyrkNK]*b", bound_after),
+    (r"nm?[,&+]{0,2}n", both_bounds),
     (r"n&(?=[LrkNK])", plus),
     (r"n?l", size),
     (r",?E[:,]?nm|E[na]?[rk]*L[rk]*[:,+]?nm", each_before),
@@ -228,6 +244,11 @@ RULES = (
 def number(found: Concepts, low: float, high: float | None) -> Concept:
     """One number in the place of several words."""
     return Concept("n", low if low == high else Range(low, high), found[0].first, found[-1].last)
+
+
+def is_open(concept: Concept) -> bool:
+    """Whether a number has no upper end."""
+    return isinstance(concept.value, Range) and concept.value.high is None
 
 
 def low_and_high(concept: Concept) -> tuple[float, float]:
