@@ -6,7 +6,7 @@ from medfuse_jax.data.definitions import ends
 from medfuse_jax.data.findings import Count, Range
 from medfuse_jax.data.language.concepts import Concept
 from medfuse_jax.data.language.notes import Notes
-from medfuse_jax.data.language.quantities import scaled, times, whole
+from medfuse_jax.data.language.numbers import scaled, times, whole
 from medfuse_jax.data.language.words import thousands
 
 Volume = float | Range

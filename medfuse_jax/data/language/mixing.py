@@ -5,8 +5,8 @@ from medfuse_jax.data.language.lexicon import Lexicon, stem
 from medfuse_jax.data.language.words import is_number
 
 NAMES = {"en": "English", "fr": "French"}
-# The price of a word that is not understood, of a change of language, and of a phrase in the first or the second: a long
-# phrase says more than its words one by one.
+# The price of a word that is not understood, of a change of language, and of a phrase in the first or the second. A
+# long phrase is cheaper than its words one by one.
 UNKNOWN, CHANGE, OWN, GUEST = 40, 12, 2, 5
 Pieces = list[tuple[Concept, Lexicon]]
 

@@ -16,11 +16,12 @@ LONGEST = 2000                      # characters of a prompt
 
 
 def parse(text: str) -> Reading:
-    """Read a sentence in English or French, whichever lexicon knows more of its words; what only the other knows is read as well.
+    """Read a sentence in English or French, whichever lexicon knows more of its words.
 
-    A mistyped word is read as the word that it looks like, and a warning says so. A volume that is not tied to a
-    region in the same phrase is the total. What is not said stays free, and what is said in doubt is only `possible`;
-    "healthy" and "normal brain MRI" say that there is no lesion and no atrophy, unless the text says otherwise.
+    Words that only the other lexicon knows are read as well, and a warning says which. A mistyped word is read as the
+    word that it looks like, and a warning says so. A volume that is not tied to a region in the same phrase is the
+    total. What is not said stays free, and what is said in doubt is only `possible`; "healthy" and "normal brain MRI"
+    say that there is no lesion and no atrophy, unless the text says otherwise.
     """
     check(text)
     tokens = tokens_of(text)
@@ -49,9 +50,9 @@ def understood(reader: Reader) -> list[Concept]:
         if not vain:
             break
         mends = {i: word for i, word in mends.items() if i not in vain}      # "lesiones", half of "volume lesionel"
-        reader.tokens = typed
+    else:
+        reader.tokens, pieces = typed, mixed(typed, reader.lexicon, second)
     reader.warnings += [f'"{typed[i]}" is read as "{word}"' for i, word in mends.items()]
-    pieces = mixed(reader.tokens, reader.lexicon, second) if not mends else pieces
     reader.warnings += guests(pieces, reader.tokens, second)
     return [concept for concept, _ in pieces if concept.letter != SKIPPED]
 

@@ -3,15 +3,12 @@
 import re
 from dataclasses import replace
 
-import numpy as np
-
-from medfuse_jax.data.definitions import ends
-from medfuse_jax.data.findings import Count, Range
-from medfuse_jax.data.language.coherence import LARGEST_COUNT
+from medfuse_jax.data.findings import Range
 from medfuse_jax.data.language.concepts import Concept
 from medfuse_jax.data.language.further import SIZE
+from medfuse_jax.data.language.numbers import Concepts, is_open, limited, low_and_high, number
+from medfuse_jax.data.language.portions import EACH, FRACTIONS, SIDES
 
-Concepts = list[Concept]
 DASHES = set("-–—")
 TURNED = {"<": "least", ">": "most", "≤": "least", "≥": "most"}      # behind a number
 
@@ -151,71 +148,9 @@ def alone(found: Concepts, tokens: list[str]) -> Concepts:
             for concept in found if concept.letter == "b"]
 
 
-def fraction(found: Concepts, tokens: list[str]) -> Concepts:
-    """half a ml; three quarters of a ml; one and a half ml"""
-    share = next(concept.value for concept in found if concept.letter == "i")
-    before = found[0].value if found[0].letter in "na" else 1.0
-    if isinstance(before, Range):
-        return [found[0], number(found[1:], share, share)]
-    if any(concept.letter == "&" for concept in found):
-        return [number(found, before + share, before + share)]
-    value = round(before * share, 6)
-    if value > 1:      # "woman of 42, half a ml" without the comma
-        return [found[0], number(found[1:], share, share)]
-    return [number(found, value, value)]
-
-
-def and_half(found: Concepts, tokens: list[str]) -> Concepts | None:
-    """un ml et demi"""
-    whole_, unit, share = found[0], found[1], found[-1]
-    if isinstance(whole_.value, Range):
-        return None
-    return [number([whole_], whole_.value + share.value, whole_.value + share.value), replace(unit, last=share.last)]
-
-
-def one(found: Concepts, tokens: list[str]) -> Concepts:
-    """a ml of lesions"""
-    return [replace(found[0], letter="n", value=1.0)]
-
-
-def each_before(found: Concepts, tokens: list[str]) -> Concepts:
-    """each 6 ml; each of three lesions measures 2 ml"""
-    each = next(i for i, concept in enumerate(found) if concept.letter == "E")
-    return [*(concept for concept in found[each + 1:] if concept.letter not in ":,"), found[each]]
-
-
-def each_behind(found: Concepts, tokens: list[str]) -> Concepts:
-    """nine lesions, 6 ml each"""
-    return found[1:]
-
-
-def sized_each(found: Concepts, tokens: list[str]) -> Concepts | None:
-    """nine 6 ml lesions"""
-    count, number_, unit, *lesions = found
-    if tokens[count.first].isdecimal() or count.last > number_.first:
-        return None
-    return [count, *lesions, number_, unit, Concept("E", None, unit.last, unit.last)]
-
-
-def one_side(found: Concepts, tokens: list[str]) -> Concepts:
-    """Only on the left: neither "only" nor the side is a command."""
-    side = next(concept for concept in found if concept.letter == "Z")
-    if {concept.letter for concept in found} == {"Z", "O"}:
-        return [replace(side, first=found[0].first, last=found[-1].last)]
-    return [replace(concept, letter="Z", value=side.value) if concept.letter == "O" else concept for concept in found]
-
-
-def no_side(found: Concepts, tokens: list[str]) -> Concepts:
-    """No lesion on the left: that is not no lesion."""
-    return [replace(concept, letter="U", value=None) if concept.letter == "Z" else concept for concept in found]
-
-
 RULES = (
-    (r"O[rkLsA]*Z+|Z+[rkLsA]*O", one_side),
-    (r"![rk]*L?[rk]*Z", no_side),
-    (r"[na]m&a?i", and_half),
-    (r"[na]&a?ia?(?=[my])|[na]?ia?(?=m)|(?<=u)ia?(?=y)", fraction),
-    (r"a(?=m)", one),
+    *SIDES,
+    *FRACTIONS,
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
     (r"n[(]n[)]", repeated),
@@ -234,59 +169,6 @@ RULES = (
     (r"nm?[,&+]{0,2}n", both_bounds),
     (r"n&(?=[LrkNK])", plus),
     (r"n?l", size),
-    (r",?E[:,]?nm|E[na]?[rk]*L[rk]*[:,+]?nm", each_before),
-    (r"(?<=[Lrk]),nmE", each_behind),
-    (r"nnm[rk]*L[rk]*(?!E)", sized_each),
+    *EACH,
     (r"[zvb±]", alone),
 )
-
-
-def number(found: Concepts, low: float, high: float | None) -> Concept:
-    """One number in the place of several words."""
-    return Concept("n", low if low == high else Range(low, high), found[0].first, found[-1].last)
-
-
-def is_open(concept: Concept) -> bool:
-    """Whether a number has no upper end."""
-    return isinstance(concept.value, Range) and concept.value.high is None
-
-
-def low_and_high(concept: Concept) -> tuple[float, float]:
-    """The ends of a number or of a closed range."""
-    return (concept.value.low, concept.value.high) if isinstance(concept.value, Range) else (concept.value,) * 2
-
-
-def limited(found: Concepts, low: float, high: float) -> Concepts:
-    """The number that a bound makes of its words: "no more than" is "at most"."""
-    rises = any(concept.value in ("more", "least") for concept in found if concept.letter == "b")
-    denied = found[0].letter == "!"
-    return [number(found, low, None) if rises != denied else number(found, 0.0, high)]
-
-
-def scaled(value: float | Range, unit: float, digits: int) -> float | Range:
-    """A number in another unit, with so many significant digits."""
-    if isinstance(value, Range):
-        return Range(scaled(value.low, unit, digits), None if value.high is None else scaled(value.high, unit, digits))
-    return float(f"{value * unit:.{digits}g}")
-
-
-def times(count: Count, each: float | Range) -> float | Range:
-    """What so many lesions of that volume make together, ml; a count word is its interval."""
-    (low, high), (least, most) = ends(count), ends(each)
-    low, high = (float(f"{value:.6g}") if value < np.inf else value for value in (low * least, high * most))
-    return low if low == high else Range(low, None if ends(count)[1] > LARGEST_COUNT else high)
-
-
-def whole(count: float | Range) -> int | Range:
-    """A number of lesions."""
-    if isinstance(count, Range):
-        return Range(int(count.low), None if count.high is None else int(count.high))
-    return int(count)
-
-
-def total(parts: list[Count]) -> Count:
-    """What counts of several places make together."""
-    if len(parts) == 1:
-        return parts[0]
-    low, high = (sum(each) for each in zip(*map(ends, parts), strict=True))
-    return int(low) if low == high else Range(int(low), None if high == np.inf else int(high))

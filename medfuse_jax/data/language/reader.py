@@ -12,7 +12,7 @@ from medfuse_jax.data.language.concepts import Concept
 from medfuse_jax.data.language.counting import Counting
 from medfuse_jax.data.language.further import LATER
 from medfuse_jax.data.language.lexicon import Lexicon, stem
-from medfuse_jax.data.language.quantities import scaled
+from medfuse_jax.data.language.numbers import scaled
 from medfuse_jax.data.language.reading import SILENT, Span, in_doubt, prepared, spans
 from medfuse_jax.data.language.said import Reading, Said
 
@@ -75,7 +75,7 @@ class Reader(Counting):
     # Rules of the grammar, one method each
 
     def leftover(self, covered: list[Concept]) -> None:
-        letter, value = covered[0].letter, covered[0].value
+        letter = covered[0].letter
         if letter == "!":
             self.warn(f'"{self.words(covered)}": what it denies was not understood')
         if letter not in SILENT and stem(self.words(covered)) not in NOTHING:

@@ -43,7 +43,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("activity", rf"(?:(?:{REGIONS})?L(?:{REGIONS})?)?[+]?h"),                                     # no longer enhance
     ("activity", rf"K[nwa]N*(?:{REGIONS})?L(?:{REGIONS})?"),                                       # enhancement of two
     ("activity", rf"(?:N+L?|LN+):{COUNT}L?"),                                                      # new lesions: 3
-    ("activity", r"!L?N(?:,N)*(?:(?:,?[&|]+!*|!)L?[NK])+L?"),                                           # no new or enlarging
+    ("activity", r"!L?N(?:,N)*(?:(?:,?[&|]+!*|!)L?[NK])+L?"),                                      # no new or enlarging
     ("activity", rf"{COUNT}?N[&|]N+L?"),
     ("stable", rf"J(?:{REGIONS})?t?[LB]?|t?[LB][+]?:?J"),
     ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!(?![UNKLA])){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
