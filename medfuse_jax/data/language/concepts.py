@@ -29,7 +29,7 @@ LETTERS = {
     "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
     "sign": "S", "free": "f", "activity": "N", "feature": "K", "inactive": "h", "onset": "j", "stable": "J",
-    "doubt": "q", "fraction": "i", "each": "E", "side": "Z",
+    "doubt": "q", "fraction": "i", "each": "E", "side": "Z", "decimal": "G",
 }
 
 

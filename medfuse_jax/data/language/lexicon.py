@@ -13,7 +13,7 @@ from medfuse_jax.data.findings import Range
 
 NUMERIC = ("number", "fraction", "article", "ml", "years")      # kinds whose value is a number
 UNPROPOSED = ("unsupported", "foreign", "aside", "side", "measure", "skip", "bound", "between", "to", "with", "and",
-              "or", "only", "free", "contrast", "duration", "number", "fraction", "each")      # cure no typing mistake
+              "or", "only", "free", "contrast", "duration", "number", "fraction", "decimal", "each")      # cure no slip
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 

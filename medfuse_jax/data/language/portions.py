@@ -66,9 +66,19 @@ def no_side(found: Concepts, tokens: list[str]) -> Concepts:
     return [replace(concept, letter="U", value=None) if concept.letter == "Z" else concept for concept in found]
 
 
+def decimal(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """six point five"""
+    before, after = found[0].value, found[2].value
+    if isinstance(before, Range) or isinstance(after, Range) or before % 1 or after % 1 or after >= 100:
+        return None
+    value = before + after / 10 ** len(f"{after:.0f}")
+    return [number(found, value, value)]
+
+
 FRACTIONS = (
+    (r"nGn", decimal),
     (r"[na]m&a?i", and_half),
-    (r"[na]&a?ia?(?=[my])|[na]?ia?(?=m)|(?<=u)ia?(?=y)", fraction),
+    (r"[na]&a?ia?(?=[my])|[na]?ia?(?=m)|(?<=u)ia?(?=y)|(?<=e)n&a?i|(?<=e:)n&a?i", fraction),
     (r"a(?=m)", one),
 )
 SIDES = (
@@ -76,7 +86,7 @@ SIDES = (
     (r"![rk]*L?[rk]*Z", no_side),
 )
 EACH = (
-    (r",?E[:,]?nm|E[na]?[rk]*L[rk]*[:,+]?nm", each_before),
+    (r"(?<!m),?E:?nm|(?<!m)E[na]?[rk]*L[rk]*[:,+]?nm", each_before),
     (r"(?<=[Lrk]),nmE", each_behind),
     (r"nnm[rk]*L[rk]*(?!E)", sized_each),
 )

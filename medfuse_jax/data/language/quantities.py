@@ -10,7 +10,7 @@ from medfuse_jax.data.language.numbers import Concepts, is_open, limited, low_an
 from medfuse_jax.data.language.portions import EACH, FRACTIONS, SIDES
 
 DASHES = set("-–—")
-TURNED = {"<": "least", ">": "most", "≤": "least", "≥": "most"}      # behind a number
+TURNED = {"<": "more", ">": "less", "≤": "least", "≥": "most"}      # behind a number
 
 
 def gathered(concepts: Concepts, tokens: list[str]) -> Concepts:
@@ -118,8 +118,15 @@ def bound_after(found: Concepts, tokens: list[str]) -> Concepts | None:
         return None
     bound = found[-1]
     if tokens[bound.first] in TURNED:                       # 5 < lesions
-        bound = replace(bound, value=TURNED[tokens[bound.first]])
+        turned = replace(bound, value=TURNED[tokens[bound.first]], first=found[0].first, last=found[0].first)
+        built = bound_of_a_count([turned, found[0]], tokens) if not {"m", "y", "Y"} & letters(found) else None
+        return [*(built or bound_before([turned, found[0]], tokens)), *found[1:-1]]
     return [*limited([found[0], bound], *low_and_high(found[0])), *found[1:-1]]
+
+
+def letters(found: Concepts) -> set[str]:
+    """The letters of some concepts."""
+    return {concept.letter for concept in found}
 
 
 def both_bounds(found: Concepts, tokens: list[str]) -> Concepts | None:

@@ -256,6 +256,12 @@ class Reader(Counting):
     def duration(self, covered: list[Concept]) -> None:
         self.number("disease_duration_years", covered, OLDEST)
 
+    def treated(self, covered: list[Concept]) -> None:
+        """For how long somebody has been treated is not how long the disease has lasted."""
+        self.fact(covered[:1])
+        self.ignore(covered[1:])
+        self.warn(f'"{self.words(covered)}": the duration of a treatment is not commanded')
+
     def years(self, covered: list[Concept]) -> None:
         """RRMS 12 years; RRMS 42 years: a number of years behind a disease is its duration, or an adult's age."""
         (self.duration if ends(covered[0].value)[0] < ADULT else self.age)(covered)

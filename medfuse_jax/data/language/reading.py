@@ -22,6 +22,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("unsupported", rf"[!nwdaN]{{0,4}}[rks]{{0,4}}U(?:[&|]*U)*(?:{PLACES})?[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", rf"!U+[na]?(?:{PLACES})?[NLAK]{{0,3}}(?:{PLACES})?"),
+    ("unsupported", r"nm:?U+|nms+V?(?![LABKN:])"),
     ("onset", r"j:?n[yY]?"),
     ("unsupported", r"![xpcTHIOJ]"),
     ("foreign", r"[!nwdaNo]{0,4}[rks]{0,4}F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
@@ -33,7 +34,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("lesions", rf"t?(?:(?:{REGIONS})?C|C{REGIONS})t?:?n(?!m)"),
     ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
     ("lesions", rf"a?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
-    ("inside", r"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:]))"),
+    ("inside", rf"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:])){SIZE}?|{SIZE}(?:sL|Ls(?![Aod:]))"),
     ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?[+]?N*)?{SIZE}?"),  # two new lesions
     ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?{SIZE}?"),                     # new lesions
     ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?{SIZE}?"),            # lésions nouvelles
@@ -55,6 +56,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("clear", rf"{REGIONS}(?:[&,]{STRUCTURES})?:?o|o{REGIONS}|I{REGIONS}(?![LNK])"),
     ("edss", r"e:?n"),
     ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu(?![:(]?n)"),
+    ("treated", r"Tu[:(]?ny"),
     ("years", r"(?<=p)ny(?![xX])"),
     ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(.])n(?=[,.)&]|$)"),
     ("fact", r"[xpcTHIO]"),

@@ -21,13 +21,14 @@ READ: dict[str, dict[str, Table]] = {
                       "pt", "pts", "hx", "dx",
                       "ms pt",
                       "typical of MS", "nonspecific", "non specific", "having",
-                      "measuring", "measure", "measures", "both sides", "both hemispheres", "left and right",
+                      "measuring", "measure", "measures", "both sides", "both hemispheres", "or so", "left and right",
                       "right and left")},
         "aside": {SHAPE: ("ovoid", "nodular", "punctate", "confluent")},
         "side": {SIDES: ("left side", "right side", "left hand side", "right hand side", "left hemisphere",
                          "right hemisphere", "one side", "one sided", "side", "sided", "hemisphere")},
         "fraction": {"0.5": ("half", "one half", "a half", "half of"), "0.25": ("quarter", "quarter of"),
                      "0.333333": ("third", "third of"), "0.1": ("tenth", "tenth of")},
+        "decimal": {"": ("point", "comma")},
         "each": {"": ("each", "apiece", "a piece", "each one", "each of them", "per lesion", "per plaque", "every")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1w post gad", "post gad T1", "post gad", "T1 gad", "T1 + gad",
@@ -60,7 +61,13 @@ READ: dict[str, dict[str, Table]] = {
         "tally": {"": ("number of T2 lesion", "T2 lesion number", "T2 lesion count", "lesion numbers",
                        "no . of lesion", "nr of lesion", "# lesion", "numbers of lesion",
                        "T2 count")},
-        "unsupported": {"juxtacortical lesions": ("subcortical", "subcortical lesion")},
+        "unsupported": {
+            "juxtacortical lesions": ("subcortical", "subcortical lesion"),
+            "": ("abnormal brain", "abnormal MRI", "abnormal scan", "pathological brain", "criteria met",
+                 "meets criteria"),
+            "brain atrophy": ("intracranial volume", "head volume", "ICV", "TIV", "grey matter volume",
+                              "gray matter volume", "white matter volume", "CSF volume", "ventricular volume",
+                              "ventricle volume")},
     },
     "fr": {
         "not": {"": ("absence d'argument pour", "absence d'argument pour une", "aucun signe de", "sans argument pour",
@@ -90,6 +97,7 @@ READ: dict[str, dict[str, Table]] = {
                          "côté", "d'un seul côté", "d'un côté", "hémisphère")},
         "fraction": {"0.5": ("demi", "demie", "moitié", "moitié d'un"), "0.25": ("quart", "quart de", "quart d'un"),
                      "0.333333": ("tiers", "tiers de", "tiers d'un"), "0.1": ("dixième", "dixième de")},
+        "decimal": {"": ("virgule", "point")},
         "each": {"": ("chacune", "chacun", "par lésion", "par plaque", "chaque")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1 gd +", "T1 avec contraste", "T1 avec produit de contraste",
@@ -123,6 +131,10 @@ READ: dict[str, dict[str, Table]] = {
                         "volume total des lésions", "volume total")},
         "tally": {"": ("nombre de lésions T2", "nombre de lésions en T2", "nb lésions", "nbre lésions",
                        "nombre de plaques", "nombre d'hypersignaux")},
-        "unsupported": {"lésions juxtacorticales": ("sous-corticale", "sous-cortical", "sous-corticaux")},
+        "unsupported": {
+            "lésions juxtacorticales": ("sous-corticale", "sous-cortical", "sous-corticaux"),
+            "": ("cerveau anormal", "IRM anormale", "IRM cérébrale anormale", "IRM pathologique"),
+            "atrophie cérébrale": ("volume intracrânien", "volume de substance grise", "volume de matière grise",
+                                   "volume de substance blanche", "volume ventriculaire", "volume des ventricules")},
     },
 }

@@ -47,6 +47,7 @@ def tokens_of(text: str) -> list[str]:
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     text = SLASHED.sub(lambda found: f"{int(found[1] or 0) + int(found[2]) / int(found[3]):.6g}", text)
     text = VULGAR.sub(lambda found: f"{int(found[1] or 0) + unicodedata.numeric(found[2]):.6g}", text)
+    text = re.sub(r"\b(EDSS)(?=\d)", r"\1 ", text, flags=re.IGNORECASE)
     text = (COUNTED_INFRATENTORIAL if text.isupper() else INFRATENTORIAL).sub("infratent", text)
     found: list[str] = []
     for match in TOKEN.finditer(text):
