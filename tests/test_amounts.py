@@ -129,7 +129,8 @@ def test_what_is_no_amount_is_said(text, statement, ignored, warning):
 @pytest.mark.parametrize("text, statement", [
     ("3-5 lesions", Statement(lesion_count=Range(3, 5))), ("3 à 5 lésions", Statement(lesion_count=Range(3, 5))),
     ("between 3 and 5 lesions", Statement(lesion_count=Range(3, 5))),
-    ("at least 2 lesions", Statement(lesion_count=Range(2))), ("moins de 10 lésions", Statement(lesion_count=Range(0, 9))),
+    ("at least 2 lesions", Statement(lesion_count=Range(2))),
+    ("moins de 10 lésions", Statement(lesion_count=Range(0, 9))),
     ("at least 5 and at most 10 lesions", Statement(lesion_count=Range(5, 10))),
     ("more than 5 but less than 10 ml", Statement(lesion_volume_ml=Range(5.0, 10.0))),
     ("au moins 5 et au plus 10 lésions", Statement(lesion_count=Range(5, 10))),
