@@ -93,7 +93,9 @@ SIDES = "left and right are not commanded"
 @pytest.mark.parametrize("text, statement, ignored, warning", [
     ("lesions of 1 ml each", Statement(), ["1 ml each"], "only beside their number"),
     ("6 ml par lésion", Statement(), ["6 ml par lésion"], "only beside their number"),
-    ("9 lesions in each region", Statement(lesion_count=9), ["each"], None),
+    ("9 lesions in each region", Statement(lesion_count=9), ["in each region"], "name the regions"),
+    ("une à deux lésions par région", Statement(lesion_count=Range(1, 2)), ["par région"], "name the regions"),
+    ("nine lesions each", Statement(lesion_count=9), ["each"], None),
     ("three new lesions of 1 ml", Statement(new_count=3), ["1 ml"], "the volume of such lesions is not commanded"),
     ("9 lesions 6", Statement(lesion_count=9), ["6"], None),
     ("9 lésions 6", Statement(lesion_count=9), ["6"], None),
@@ -137,7 +139,8 @@ def test_what_is_no_amount_is_said(text, statement, ignored, warning):
     ("5 < lesions", Statement(lesion_count=Range(6))), ("5 ml > lesions", Statement(lesion_volume_ml=Range(0.0, 5.0))),
     ("lesions < 5", Statement(lesion_count=Range(0, 4))),
     ("disease for two and a half years", Statement(disease_duration_years=2.5)),
-    ("EDSS2.5", Statement(edss=2.5)), ("EDSS two and a half", Statement(edss=2.5)),
+    ("EDSS2.5", Statement(edss=2.5)), ("lésions9", Statement(lesion_count=9)), ("9lesions6ml", Statement(
+        lesion_count=9, lesion_volume_ml=6.0)), ("EDSS two and a half", Statement(edss=2.5)),
     ("6 ml thalamic lesions", Statement(lesions_by_region={"deep_grey": Amount(None, 6.0)})),
     ("lesions no longer enhance", Statement(enhancing_count=0)),
 ])

@@ -101,7 +101,7 @@ def _cuts(kind: str, stems: list[str], at: int, length: int, lexicon: Lexicon) -
 def mended(tokens: list[str], concepts: list[Concept], lexicons: list[Lexicon]) -> dict[int, str]:
     """Mistyped words by their place, each with the word that it is read as, of the lexicon that reads its place."""
     unknown = [concept.first for concept in concepts if concept.letter == "?"]
-    found = {i: nearest(tokens[i], lexicons[i]) for i in unknown if len(tokens[i]) > SHORT}
+    found = {i: nearest(tokens[i], lexicons[i]) for i in unknown if len(tokens[i]) > SHORT and tokens[i].isalpha()}
     return {i: word for i, word in found.items() if word is not None}
 
 

@@ -4,6 +4,7 @@ from medfuse_jax.data.language.lexicon import Table
 
 SHAPE = "the shape of a lesion is not commanded"
 SIDES = "left and right are not commanded"
+APIECE = "a number for each region is not commanded: name the regions"
 READ: dict[str, dict[str, Table]] = {
     "en": {
         "not": {"": ("w / o", "no evidence of", "no sign of", "nil", "negative for", "absence of any")},
@@ -29,6 +30,8 @@ READ: dict[str, dict[str, Table]] = {
         "fraction": {"0.5": ("half", "one half", "a half", "half of"), "0.25": ("quarter", "quarter of"),
                      "0.333333": ("third", "third of"), "0.1": ("tenth", "tenth of")},
         "decimal": {"": ("point", "comma")},
+        "refused": {APIECE: ("per region", "in each region", "in every region", "each region", "every region",
+                             "per area", "in each area")},
         "each": {"": ("each", "apiece", "a piece", "each one", "each of them", "per lesion", "per plaque", "every")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1w post gad", "post gad T1", "post gad", "T1 gad", "T1 + gad",
@@ -98,6 +101,7 @@ READ: dict[str, dict[str, Table]] = {
         "fraction": {"0.5": ("demi", "demie", "moitié", "moitié d'un"), "0.25": ("quart", "quart de", "quart d'un"),
                      "0.333333": ("tiers", "tiers de", "tiers d'un"), "0.1": ("dixième", "dixième de")},
         "decimal": {"": ("virgule", "point")},
+        "refused": {APIECE: ("par région", "dans chaque région", "chaque région", "par territoire")},
         "each": {"": ("chacune", "chacun", "par lésion", "par plaque", "chaque")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1 gd +", "T1 avec contraste", "T1 avec produit de contraste",

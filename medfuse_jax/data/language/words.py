@@ -23,6 +23,7 @@ EITHER = re.compile(r"([1-9]\d{0,2})([.,])(\d{3})")        # thousands or thousa
 VULGAR = re.compile(r"(?:(?<![\d.,/])(\d{1,3})\s?)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])")
 SLASHED = re.compile(r"(?<![\d/.,-])(?:(\d{1,3})\s)?([1-9])/([2-9]|10)"
                      r"(?=\s?(?:of |an? |de |d['’]un )*(?:ml|millilit|cc|cm\s?[\^3³]))", re.IGNORECASE)
+RUN_ON = re.compile(r"(?<=[^\W\d_]{4})(?=\d)")             # "EDSS3.5", "9 lesions6 ml"
 FIELD_STRENGTH = re.compile(r"\d(?:[.,]\d)?\s?[TDd]")
 DATE = re.compile(r"\d{1,2}(?P<apart>[/.-])\d{1,2}(?P=apart)\d{2,4}|\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}")
 # In this order: a date, a field strength or a dimension (3T, 3D), a product (1x1x1), a dash between numbers, a number
@@ -47,7 +48,7 @@ def tokens_of(text: str) -> list[str]:
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
     text = SLASHED.sub(lambda found: f"{int(found[1] or 0) + int(found[2]) / int(found[3]):.6g}", text)
     text = VULGAR.sub(lambda found: f"{int(found[1] or 0) + unicodedata.numeric(found[2]):.6g}", text)
-    text = re.sub(r"\b(EDSS)(?=\d)", r"\1 ", text, flags=re.IGNORECASE)
+    text = RUN_ON.sub(" ", text)
     text = (COUNTED_INFRATENTORIAL if text.isupper() else INFRATENTORIAL).sub("infratent", text)
     found: list[str] = []
     for match in TOKEN.finditer(text):
