@@ -51,9 +51,10 @@ JOBS = flags.DEFINE_integer("jobs", 0, "people drawn at the same time; 0: one a 
 def main() -> None:
     from absl import logging
 
+    from medfuse_jax.album import album
+    from medfuse_jax.data.simulate import tree
     from medfuse_jax.data.simulate.cohort import usable_cores
     from medfuse_jax.data.simulate.person import CohortSettings
-    from medfuse_jax.data.simulate.tree import bids
 
     if VALIDATE.value:
         validate()
@@ -62,7 +63,8 @@ def main() -> None:
                               seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value,
                               lesion_masks=LESION_MASKS.value, natural_fraction=NATURAL.value,
                               gadolinium=GADOLINIUM.value, missing=MISSING.value, randomise=RANDOMISE.value)
-    out = bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
+    out = tree.bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
+    logging.info("some of its people: %s", album(out, out / tree.ALBUM))
     spacing = max(settings.spacing, 1.0)             # the finest grid that trains
     logging.info("next: %s", command.following("prepare.py", f"--source={out}", "--out=prepared",
                                                f"--spacing={spacing:g}"))

@@ -15,7 +15,7 @@ from medfuse_jax.errors import MedFuseError
 AXIAL = planes.PLANES[0]
 SHOWN = ("FLAIR", "T1w", "T2w", "ce-gadolinium_T1w")
 NEW = "#ffd23f"                            # the outline of lesions that an earlier visit does not have
-SIDE_INCHES, MOST_VISITS = 2.6, 5
+SIDE_INCHES, MOST_VISITS, RIM_MM = 2.6, 5, 4.0
 
 
 def album(tree: str | Path, path: str | Path, number: int = 4, synthetic: bool = True) -> Path:
@@ -39,6 +39,7 @@ def album(tree: str | Path, path: str | Path, number: int = 4, synthetic: bool =
         axes.set_facecolor(figures.TILE)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
+        axes.set_visible(False)
     for row, study in zip(grid, people, strict=False):
         _person(row, study, shown)
     if course:
@@ -48,7 +49,7 @@ def album(tree: str | Path, path: str | Path, number: int = 4, synthetic: bool =
     return figures.write(figure, path, 110, synthetic)
 
 
-def _person(row: Sequence[Axes], study: bids.Study, shown: Sequence[str]) -> None:
+def _person(row: np.ndarray, study: bids.Study, shown: Sequence[str]) -> None:
     """A person's contrasts, and the first of them with the lesions outlined, in the slice with most lesion."""
     scans = {name: read_volume(path) for name, path in study.contrasts.items() if name in shown}
     like = next(iter(scans.values()))
@@ -57,7 +58,7 @@ def _person(row: Sequence[Axes], study: bids.Study, shown: Sequence[str]) -> Non
     for axes, name in zip(row, shown, strict=False):
         if name in scans:
             _slice(axes, scans[name], like, at)
-        axes.set_title(name if name in scans else f"no {name}", color=figures.QUIET, fontsize=9)
+            axes.set_title(name, color=figures.QUIET, fontsize=9)
     outlined = row[len(shown)]
     _slice(outlined, like, like, at)
     if lesions is not None:
@@ -68,7 +69,7 @@ def _person(row: Sequence[Axes], study: bids.Study, shown: Sequence[str]) -> Non
     row[0].set_title(" ".join(facts) + f"\n{row[0].get_title()}", color=figures.INK, fontsize=9)
 
 
-def _course(row: Sequence[Axes], visits: Sequence[bids.Study]) -> None:
+def _course(row: np.ndarray, visits: Sequence[bids.Study]) -> None:
     """One slice of one person at each visit; what is new since the visit before is outlined in yellow."""
     scans = [read_volume(visit.contrasts["FLAIR"]) for visit in visits[:len(row)]]
     masks = [_lesions(visit, scan) for visit, scan in zip(visits, scans, strict=False)]
@@ -81,7 +82,8 @@ def _course(row: Sequence[Axes], visits: Sequence[bids.Study]) -> None:
         _outline(axes, mask & ~new, at, planes.LESION)
         _outline(axes, new, at, NEW)
         _, count = definitions.components(new, scan.spacing)
-        axes.set_title(f"{visit.person}, {visit.date_years or 0.0:.1f} years: {count} new", color=figures.INK, fontsize=9)
+        when = f"{visit.person}, {visit.date_years or 0.0:.1f} years"
+        axes.set_title(f"{when}: {count} new", color=figures.INK, fontsize=9)
 
 
 def _most_changed(courses: Sequence[Sequence[bids.Study]]) -> Sequence[bids.Study]:
@@ -112,14 +114,20 @@ def _new(before: np.ndarray, after: np.ndarray, spacing: definitions.Spacing) ->
 
 
 def _slice(axes: Axes, scan: Scan, like: Scan, at: int) -> None:
-    """An axial slice, at the place of slice `at` of another scan of the same space."""
+    """An axial slice, close to the head, at the place of slice `at` of another scan of the same space."""
+    axes.set_visible(True)
     height = like.affine[2, 3] + at * like.affine[2, 2]
     own = int(np.clip(round((height - scan.affine[2, 3]) / scan.affine[2, 2]), 0, scan.array.shape[2] - 1))
     picture = planes.cut(scan.array, AXIAL, own)
+    rows, columns = (np.flatnonzero((planes.cut(like.array, AXIAL, at) > 0).any(axis=axis)) for axis in (1, 0))
     inside = scan.array[scan.array > 0]
     white = 1.05 * float(np.percentile(inside, 99.5)) if inside.size else 1.0
     axes.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="bicubic",
                 extent=(0, picture.shape[1], 0, picture.shape[0]), aspect=scan.spacing[1] / scan.spacing[0])
+    if len(rows) and scan.array.shape == like.array.shape:          # closer to the head
+        rim = RIM_MM / scan.spacing[0]
+        axes.set(xlim=(columns[0] - rim, columns[-1] + 1 + rim),
+                 ylim=(len(picture) - rows[-1] - 1 - rim, len(picture) - rows[0] + rim))
 
 
 def _outline(axes: Axes, mask: np.ndarray, at: int, colour: str) -> None:
