@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
@@ -91,7 +92,7 @@ def _end_with_parent() -> None:
 def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Path:
     """Write a simulated cohort as a prepared folder (d h w); it is there whole or not at all."""
     names = [f"sub-{index + 1:04d}" for index in range(settings.subjects)]
-    split = splits(names, settings.seed)
+    split = held_apart(names, settings)
     with writing(folder, settings.spacing, "simulated", told(settings)) as writer:
         shape = (*grid.standard(settings.spacing).shape[::-1], len(labels.CONTRASTS))
         writer.arrays["clean"] = clean = GrowingArray(writer.folder / "clean.npy", shape, np.float16)
@@ -105,6 +106,19 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
                         writer.lines[-1]["clean_row"] = clean.length
                         clean.append(_channels(visit.clean))
     return Path(folder)
+
+
+def held_apart(names: list[str], settings: CohortSettings) -> dict[str, str]:
+    """train | valid | test of each person; who is made of one label map stays together, if there are three maps."""
+    if settings.label_maps is None:
+        return splits(names, settings.seed)
+    maps = label_maps.found(settings.label_maps)
+    source = {name: label_maps.one_of(maps, settings.seed, index).name for index, name in enumerate(names)}
+    if len(set(source.values())) < 3:
+        logging.warning("%s: fewer than three label maps: some are in training and held out", settings.label_maps)
+        return splits(names, settings.seed)
+    by_map = splits(list(source.values()), settings.seed)
+    return {name: by_map[source[name]] for name in names}
 
 
 def told(settings: CohortSettings) -> dict[str, Any]:
