@@ -43,6 +43,7 @@ INTRACORTICAL = 0.65             # of cortical lesions; the others are leukocort
 CORTICAL_COUPLING = {"thalamus": -0.6, "caudate": -0.5}      # percent a cortical lesion (Kalinin 2020) [assume]
 ACCELERATION = 0.2               # of atrophy, for a load one standard deviation above the usual one [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
+EARLY_ML = 5.0                   # a first episode is rare with more lesion than this, frequent with less [assume]
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,17 @@ def _natural(random: np.random.Generator, number: int, voxel_ml: float, real: Dr
         deviation = {name: CONTROL_DEVIATION * random.standard_normal() for name in ATROPHY}
         healthy = Covariates(age, sex, "control", "none", 0.0, 0.0)
         return _follow(random, VisitPlan(healthy, deviation), number, voxel_ml)
-    phenotype = str(random.choice(list(PHENOTYPE_SHARES), p=list(PHENOTYPE_SHARES.values())))
-    years = {"CIS": random.uniform(0, 1), "RRMS": random.gamma(2, 3.5), "SPMS": random.uniform(10, 25),
-             "PPMS": random.uniform(2, 15)}[phenotype]
-    duration = float(np.round(min(years, age - 16), 1))
     if real is None:
         load_ml, count = natural_load(random)
         lesions = natural_lesions(random, load_ml, count)
     else:
         lesions = [_lesion(random, region, volume) for region, volume in real(random)]
         load_ml = sum(lesion.volume_ml for lesion in lesions)
+    shares = PHENOTYPE_SHARES | {"CIS": PHENOTYPE_SHARES["CIS"] * (2.5 if load_ml < EARLY_ML else 0.25)}
+    phenotype = str(random.choice(list(shares), p=_shares(shares)))
+    years = {"CIS": random.uniform(0, 1), "RRMS": random.gamma(2, 3.5), "SPMS": random.uniform(10, 25),
+             "PPMS": random.uniform(2, 15)}[phenotype]
+    duration = float(np.round(min(years, age - 16), 1))
     pace = random.gamma(4, 0.25)
     cortical = sum(lesion.region == "cortical" for lesion in lesions)
     deviation = {name: float(np.clip(3 * random.standard_normal() + pace * DRIFT[name] * duration
