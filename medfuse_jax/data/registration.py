@@ -17,7 +17,7 @@ from medfuse_jax.data import coverage, grid, labels
 from medfuse_jax.data.coverage import Cut
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.data.grid import Grid
-from medfuse_jax.data.poses import apply, displacement, linear, shift, turn
+from medfuse_jax.data.poses import angle, apply, displacement, linear, shift, turn
 from medfuse_jax.data.resampling import resample
 from medfuse_jax.data.similarity import Maps, Points, climbed, explained, maps, points, radius
 from medfuse_jax.data.simulate import atlas
@@ -71,9 +71,9 @@ class Registration(NamedTuple):
         """What was done, as a fix-up; nothing when nothing was."""
         if self.kind == "none":
             return ""
-        angle = np.degrees(np.arccos(np.clip((np.trace(linalg.polar(self.transform[:3, :3])[0]) - 1) / 2, -1, 1)))
-        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}): turned by {angle:.0f} "
-                f"degrees, tissues explain {self.before:.0%} of it before and {self.after:.0%} after")
+        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}): turned by "
+                f"{angle(self.transform):.0f} degrees, tissues explain {self.before:.0%} of it before and "
+                f"{self.after:.0%} after")
         return told + ("; volumes in ml stay those of its own grid" if self.kind == "affine" else "")
 
 
