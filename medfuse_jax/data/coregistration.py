@@ -18,6 +18,7 @@ from medfuse_jax.data.resampling import resample
 from medfuse_jax.data.similarity import Maps, Points, climbed, explained, maps, points
 
 LEVELS_MM = (8.0, 4.0)
+THIN = 5                                   # of the fine points every fifth: moves the pose by less than 0.1 mm
 CLASSES = 8                                # of brightness
 LEAST_MM = 1.5                             # apart, below which scans are left: aligned ones measure 0.2 to 1.0
 LEAST_GAIN = 1.15                          # how much more is left unexplained where a scan lies than where it is put
@@ -53,7 +54,8 @@ class Laid(NamedTuple):
 
 def look(scan: Scan, mask: np.ndarray) -> tuple[Points, ...]:
     """What is looked at of the fixed scan, coarse and fine; mask: bool, its brain."""
-    return tuple(points(scan.array, mask, scan.affine, spacing, bare=False) for spacing in LEVELS_MM)
+    coarse, fine = (points(scan.array, mask, scan.affine, spacing, bare=False) for spacing in LEVELS_MM)
+    return coarse, Points(*(part[::THIN] for part in fine))
 
 
 def lay(seen: tuple[Points, ...], moving: Scan, begin: Iterable[np.ndarray] = ()) -> Laid:
@@ -71,18 +73,18 @@ def lay(seen: tuple[Points, ...], moving: Scan, begin: Iterable[np.ndarray] = ()
                 explained(seen[1], fine, home), explained(seen[1], fine, pose))
 
 
-def aligned(scans: Mapping[str, Scan], mask: np.ndarray) -> tuple[dict[str, Laid], list[str]]:
-    """How each contrast lies to the first, on whose grid the brain mask lies; and what is done, as fix-ups."""
-    (first, reference), *others = scans.items()
-    seen, laid, lines = look(reference, mask), {}, []
-    for contrast, scan in others:
-        found = laid[contrast] = lay(seen, scan)
-        apart = f"{contrast}: lies {found.off_mm:.1f} mm and {found.degrees:.0f} degrees off {first}"
-        fits = f"which explains {found.before:.0%} of it there and {found.after:.0%} where it fits best"
+def aligned(scans: Mapping[str, Scan], seen: tuple[Points, ...]) -> tuple[dict[str, Laid], list[str]]:
+    """How each contrast lies to the first, which was looked at; and what is done about it, as fix-ups."""
+    first, *others = scans
+    laid, lines = {}, []
+    for contrast in others:
+        found = laid[contrast] = lay(seen, scans[contrast])
+        told = (f"{contrast}: lies {found.off_mm:.1f} mm and {found.degrees:.0f} degrees off {first}, explains "
+                f"{found.before:.0%} of it there and {found.after:.0%} where it fits best")
         if found.clear and found.plausible:
-            lines.append(f"{apart}, {fits}: laid onto it")
+            lines.append(f"{told}: laid onto it")
         elif found.clear:
-            lines.append(f"{apart}, {fits}: too far to be believed, left: look at its picture in quality/")
+            lines.append(f"{told}: too far to be believed, left: look at its picture in quality/")
     return laid, lines
 
 
@@ -91,9 +93,9 @@ def moves(laid: Mapping[str, Laid]) -> dict[str, np.ndarray]:
     return {contrast: found.move for contrast, found in laid.items() if found.clear and found.plausible}
 
 
-def moved(scan: Scan, move: np.ndarray) -> Scan:
-    """The same voxels at another place."""
-    return replace(scan, affine=move @ scan.affine)
+def moved(scan: Scan, move: np.ndarray | None) -> Scan:
+    """The same voxels at another place, if there is a move."""
+    return scan if move is None else replace(scan, affine=move @ scan.affine)
 
 
 def brightness(scan: Scan) -> Maps:

@@ -16,6 +16,7 @@ ALIKE = np.cos(np.radians(10.0))           # of the angle between faces that cou
 COARSE_MM = 4.0
 MOST_CUTS = 2
 MARGIN_MM = 2.0                            # before a cut, where voxels are half brain
+SIDES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
 class Cut(NamedTuple):
@@ -62,3 +63,13 @@ def shown(brain: np.ndarray, faces: Sequence[Cut]) -> float:
     for cut in faces:
         seen &= brain @ cut.normal < cut.offset
     return float(seen.mean())
+
+
+def sides(faces: Sequence[Cut], upright: np.ndarray) -> str:
+    """Which sides of a head the cuts take off, in words; upright: the move (4 x 4) that lays it onto MNI152."""
+    names = []
+    for cut in faces:
+        turned = upright[:3, :3] @ cut.normal
+        axis = int(np.abs(turned).argmax())
+        names.append(SIDES[axis][int(turned[axis] > 0)])
+    return " and ".join(names)

@@ -14,6 +14,7 @@ from scipy import linalg
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import coverage, grid, labels
+from medfuse_jax.data.coregistration import Laid
 from medfuse_jax.data.coverage import Cut
 from medfuse_jax.data.files import whole_file
 from medfuse_jax.data.grid import Grid
@@ -57,24 +58,30 @@ class Registration(NamedTuple):
     off_mm: float                          # how far from MNI152 the brain lay, mean over it
     upright: np.ndarray                    # 4 x 4: the rotation and shift that were found, applied or not
     shown: float                           # which share of the template's brain the field of view shows
+    cut: str                               # which sides of it the field of view cuts off: "top", "left and back"
+    onto: str = "MNI152"                   # what it was laid onto: the first visit of the same person is the other way
+    laid: Laid | None = None               # how it lay to that visit
+    doubts: tuple[str, ...] = ()           # warnings, as fix-ups
 
     @property
-    def doubt(self) -> str:
-        """A warning, as a fix-up, where the head does not look like one; nothing otherwise."""
-        if self.after is None or self.after >= DOUBTFUL:
-            return ""
-        return (f"tissues of MNI152 explain {self.after:.0%} of it only: look at its picture in quality/: is it a "
-                "whole head, and does the brain mask fit?")
+    def lines(self) -> list[str]:
+        """What was done, and what should be looked at, as fix-ups."""
+        doubt = "" if self.after is None or self.after >= DOUBTFUL else (
+            f"tissues of MNI152 explain {self.after:.0%} of it only: look at its picture in quality/: is it a whole "
+            "head, and does the brain mask fit?")
+        return list(filter(None, [self.sentence, doubt, *self.doubts]))
 
     @property
     def sentence(self) -> str:
         """What was done, as a fix-up; nothing when nothing was."""
+        apart = "" if self.laid is None or not self.laid.clear else (
+            f"lies {self.laid.off_mm:.1f} mm and {self.laid.degrees:.0f} degrees off {self.onto}: laid onto it; ")
         if self.kind == "none":
             return ""
-        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}): turned by "
-                f"{angle(self.transform):.0f} degrees, tissues explain {self.before:.0%} of it before and "
-                f"{self.after:.0%} after")
-        return told + ("; volumes in ml stay those of its own grid" if self.kind == "affine" else "")
+        told = (f"brain {self.off_mm:.0f} mm off MNI152: registered ({self.kind}, {self.using}"
+                f"{'' if self.laid is None else f', as {self.onto} was'}): turned by {angle(self.transform):.0f} "
+                f"degrees, tissues explain {self.before:.0%} of it before and {self.after:.0%} after")
+        return apart + told + ("; volumes in ml stay those of its own grid" if self.kind == "affine" else "")
 
 
 @lru_cache(maxsize=len(LEVELS_MM))
@@ -105,7 +112,7 @@ def register(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, asked: str
     faces, brain = coverage.cuts(mask, affine), template(LEVELS_MM[-1]).inner
     if asked == "none":
         return Registration(np.eye(4), np.eye(4), "none", "nothing", None, None, 0.0, np.eye(4),
-                            coverage.shown(brain, faces))
+                            coverage.shown(brain, faces), coverage.sides(faces, np.eye(4)))
     seen, known = points(array, mask, affine, LEVELS_MM[-1], faces), template(LEVELS_MM[-1])
     coarse = _searched(points(array, mask, affine, LEVELS_MM[0], faces), template(LEVELS_MM[0]), mask, affine, faces)
     if faces:                              # what is not seen does not hold a stretch: size alone
@@ -118,12 +125,13 @@ def register(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, asked: str
     upright = rigid(pose)
     off = displacement(upright, np.eye(4), seen.places)
     before, after = explained(seen, known, pose @ np.linalg.inv(upright)), explained(seen, known, pose)
-    shown = coverage.shown(apply(np.linalg.inv(pose), brain), faces)
+    shown = coverage.shown(apply(np.linalg.inv(pose), brain), faces), coverage.sides(faces, upright)
     if asked == "auto" and off <= NEAR_MM:
         left = pose @ np.linalg.inv(upright)
-        return Registration(np.eye(4), left, "none", using, before, before, off, upright, shown)
+        return Registration(np.eye(4), left, "none", using, before, before, off, upright, *shown)
     kind = "affine" if asked == "affine" else "rigid"
-    return Registration(pose if kind == "affine" else upright, pose, kind, using, before, after, off, upright, shown)
+    return Registration(pose if kind == "affine" else upright, pose, kind, using, before, after, off, upright,
+                        *shown)
 
 
 def brain(found: Registration, like: Grid) -> np.ndarray:
