@@ -13,7 +13,7 @@ from absl import logging
 
 import medfuse_jax
 from medfuse_jax.config import GRIDS
-from medfuse_jax.data import bids, contents, registration
+from medfuse_jax.data import bids, contents, files, registration
 from medfuse_jax.data.bids import Study
 from medfuse_jax.data.draft import Draft
 from medfuse_jax.data.placement import Placed, brain_median, normalise, to_grid
@@ -26,6 +26,7 @@ from medfuse_jax.progress import Progress
 __all__ = ["Making", "Placed", "brain_median", "is_prepared", "normalise", "prepare", "to_grid"]
 
 VERSION = 3                                # of what is made of a study: a draft of another one is not gone on with
+RECORD_BYTES = 500_000                     # of a study's line, record and picture, rather too many
 PRESETS = {settings["spacing"]: preset for preset, settings in GRIDS.items()}
 
 
@@ -44,7 +45,7 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
     with writing(out, spacing, source.resolve().name, settings | dict(seed=seed), draft=key) as writer:
         draft = Draft(writer)
         visits = {person: list(theirs) for person, theirs in groupby(studies, lambda study: study.person)}
-        _fill(draft, Making(source, writer.folder, spacing, register, visits), studies, jobs)
+        _fill(draft, out, Making(source, writer.folder, spacing, register, visits), studies, jobs)
         rejected = draft.rejected
         draft.close()
         if not writer.lines:
@@ -57,14 +58,15 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
     return out
 
 
-def _fill(draft: Draft, making: "Making", studies: list[Study], jobs: int) -> None:
-    """Make what is not finished yet, in the order of the tree."""
+def _fill(draft: Draft, out: Path, making: Making, studies: list[Study], jobs: int) -> None:
+    """Make what is not finished yet, in the order of the tree, if the disk can hold it."""
     jobs = jobs or os.cpu_count() or 1
     with ThreadPoolExecutor(jobs) as readers:
         begun = studies[:len(draft.finished)]
         first = draft.keep(list(readers.map(lambda study: contents.of_study(study, making.source), begun)))
     if first:
         logging.info("%d of %d studies are finished already: going on from there", first, len(studies))
+    files.room(out, (len(studies) - first) * (draft.writer.row_bytes + RECORD_BYTES))
     with Progress("prepare", len(studies), "study", first) as progress, \
             closing(_in_order(making.made, studies[first:], jobs)) as results:
         for done, (study, (digest, result)) in enumerate(zip(studies[first:], results, strict=True), first + 1):

@@ -151,14 +151,19 @@ class Making:
     def _picture(self, study: Study, visit: Visit, lesions: np.ndarray | None) -> None:
         placed, marked = visit.placed, visit.marked
         place = placed.registration
-        told = [f"{next(iter(placed.medians))} in the standard box, {self.spacing:g} mm; brain mask (blue): "
-                f"{placed.brain_origin}, {placed.brain.sum() * self.spacing**3 / 1000:.0f} ml"
-                + ("" if marked is None else "; lesions (red)"),
-                place.sentence or ("not registered" if place.before is None else
-                                   f"lies {place.off_mm:.1f} mm off MNI152: left there, tissues explain "
-                                   f"{place.before:.0%} of it")]
+        registered = place.before is not None
+        told = [f"blue: brain mask, {placed.brain.sum() * self.spacing**3 / 1000:.0f} ml ({visit.brain_origin})"
+                + ("; dotted: MNI152's brain, which is larger than most" if registered else "")
+                + ("" if marked is None else "; red: lesion mask") + "; mm are those of MNI152",
+                f"made on a grid of {self.spacing:g} mm; shown as scanned, where the head was put. " + (
+                    "Moved, see below" if place.kind != "none" else "Not registered: shown where it lay"
+                    if not registered else f"Lies {place.off_mm:.1f} mm off MNI152 and was left there; tissues of "
+                    f"MNI152 explain {place.before:.0%} of it (below 45 %: doubtful)"), *placed.fixups]
+        left_out = [contrast for contrast in visit.scans if contrast not in placed.medians]
+        if left_out:
+            told.append(f"shown, but not used: {', '.join(left_out)}")
         with whole_file(self.folder / QUALITY / f"{study.name}.png") as file:
-            quality.draw(file, next(iter(visit.scans.values())), placed, marked, lesions, study.name, told)
+            quality.draw(file, visit.scans, placed, marked, lesions, study.name, told)
 
     def _record(self, study: Study, line: dict[str, Any], visit: Visit, began: float) -> None:
         """Write where the study comes from and what was done to it."""
