@@ -46,7 +46,7 @@ def _around(placed: Placed) -> Grid:
     """The part of the standard box that holds the brain, and the template's where it is drawn, in pixels."""
     inside = placed.brain.T
     if placed.registration.before is not None:
-        inside = inside | (_template(placed.grid) > 0.5)
+        inside = inside | (_template(placed, placed.grid) > 0.5)
     whole, voxels = grid.standard(PIXEL_MM), np.argwhere(inside)
     low, high = (placed.grid.affine[:3, 3] + placed.grid.spacing * (end + side / 2) + side * AROUND_MM
                  for end, side in ((voxels.min(axis=0), -1), (voxels.max(axis=0), 1)))
@@ -57,10 +57,22 @@ def _around(placed: Placed) -> Grid:
     return Grid(tuple(int(count) for count in last - first), affine)
 
 
-def _template(on: Grid) -> np.ndarray:
-    """The share of each voxel that is brain in MNI152 (x y z)."""
+def _template(placed: Placed, on: Grid) -> np.ndarray:
+    """The share of each voxel that is MNI152's brain (x y z), which is given the size of this one."""
     known = registration.template(registration.LEVELS_MM[-1])
-    return resample(1 - known.shares[0], known.grid.affine, on)
+    sized = placed.transform @ np.linalg.inv(placed.registration.affine)
+    return resample(1 - known.shares[0], sized @ known.grid.affine, on)
+
+
+def _outlines(placed: Placed, marks: Scan | None, sheet: Grid) -> list[tuple[np.ndarray, str, float, str]]:
+    """What is drawn on one plane of every contrast: shares (x y z), colour, width and style of the line."""
+    drawn = [(resample(placed.brain.T.astype(np.float32), placed.grid.affine, sheet), BRAIN, 1.0, "solid")]
+    if placed.registration.before is not None:
+        drawn.append((_template(placed, sheet), TEMPLATE, 0.8, "dotted"))
+    if marks is not None:
+        drawn.append((resample(marks.array.astype(np.float32), placed.transform @ marks.affine, sheet), LESIONS, 0.8,
+                      "solid"))
+    return drawn
 
 
 def draw(path: Path, scans: Mapping[str, Scan], placed: Placed, marks: Scan | None, lesions: np.ndarray | None,
@@ -69,6 +81,7 @@ def draw(path: Path, scans: Mapping[str, Scan], placed: Placed, marks: Scan | No
     the lesions and, where the head was registered, of the template's brain. lines: what is told below.
     """
     sheets = slices(placed, lesions)
+    outlines = {name: _outlines(placed, marks, sheet) for name, sheet in sheets.items()}
     told = [part for line in lines for part in wrap(line, LETTERS, subsequent_indent="    ")]
     sides = [(sheets[plane.name].shape[plane.across] * PIXEL_MM, sheets[plane.name].shape[plane.up] * PIXEL_MM)
              for plane in planes.PLANES]
@@ -84,7 +97,9 @@ def draw(path: Path, scans: Mapping[str, Scan], placed: Placed, marks: Scan | No
                 axes = figure.add_axes((*np.array([left, low]) / sheet, *np.array([across, up]) / sheet),
                                        facecolor=figures.TILE)
                 left += across + GAP_MM
-                _tile(axes, scan, placed, marks, plane, sheets[plane.name])
+                _tile(axes, scan, placed, plane, sheets[plane.name])
+                for inside, *line in outlines[plane.name]:
+                    _outline(axes, inside, plane, *line)
                 if row == 0:
                     at = sheets[plane.name].affine[plane.normal, 3]
                     _say(axes, 0.5, 0.985, f"{plane.name}, {'xyz'[plane.normal]} = {at:.0f} mm", ha="center", va="top")
@@ -102,18 +117,12 @@ def draw(path: Path, scans: Mapping[str, Scan], placed: Placed, marks: Scan | No
         return figures.write(figure, path, 100, synthetic=False)
 
 
-def _tile(axes, scan: Scan, placed: Placed, marks: Scan | None, plane: planes.Plane, sheet: Grid) -> None:
-    """One slice of one contrast, from its own voxels, with its outlines."""
+def _tile(axes, scan: Scan, placed: Placed, plane: planes.Plane, sheet: Grid) -> None:
+    """One slice of one contrast, from its own voxels."""
     seen = scan.array[scan.array > 0] if (scan.array > 0).any() else scan.array.ravel()
     white = float(np.percentile(seen[:: max(len(seen) // 100_000, 1)], WINDOW))
     picture = planes.cut(resample(scan.array, placed.transform @ scan.affine, sheet), plane, 0)
     axes.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="bilinear", aspect="auto")
-    if placed.registration.before is not None:
-        _outline(axes, _template(sheet), plane, TEMPLATE, 0.6, linestyles="dotted")
-    _outline(axes, resample(placed.brain.T.astype(np.float32), placed.grid.affine, sheet), plane, BRAIN, 1.0)
-    if marks is not None:
-        marked = resample(marks.array.astype(np.float32), placed.transform @ marks.affine, sheet)
-        _outline(axes, marked, plane, LESIONS, 0.8)
     axes.set(xticks=[], yticks=[], xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
     axes.spines[:].set_visible(False)
     for place, letter, side in zip((0.02, 0.98), plane.sides, ("left", "right"), strict=True):
@@ -125,7 +134,7 @@ def _say(axes, across: float, up: float, text: str, **style) -> None:
               | style)
 
 
-def _outline(axes, inside: np.ndarray, plane: planes.Plane, colour: str, width: float, **style) -> None:
+def _outline(axes, inside: np.ndarray, plane: planes.Plane, colour: str, width: float, style: str) -> None:
     picture = ndimage.gaussian_filter(planes.cut(inside, plane, 0), 0.5)
     if picture.max() > 0.5 > picture.min():
-        axes.contour(picture, levels=[0.5], colors=[colour], linewidths=width, **style)
+        axes.contour(picture, levels=[0.5], colors=[colour], linewidths=width, linestyles=style)

@@ -153,7 +153,7 @@ class Making:
         place = placed.registration
         registered = place.before is not None
         told = [f"blue: brain mask, {placed.brain.sum() * self.spacing**3 / 1000:.0f} ml ({visit.brain_origin})"
-                + ("; dotted: MNI152's brain, which is larger than most" if registered else "")
+                + ("; dotted: MNI152's brain in this one's size" if registered else "")
                 + ("" if marked is None else "; red: lesion mask") + "; mm are those of MNI152",
                 f"made on a grid of {self.spacing:g} mm; shown as scanned, where the head was put. " + (
                     "Moved, see below" if place.kind != "none" else "Not registered: shown where it lay"
