@@ -78,6 +78,8 @@ def aligned(scans: Mapping[str, Scan], seen: tuple[Points, ...]) -> tuple[dict[s
     first, *others = scans
     laid, lines = {}, []
     for contrast in others:
+        if not (scans[contrast].array > 0).any():
+            continue                       # nothing to see; told where it is put onto the grid
         found = laid[contrast] = lay(seen, scans[contrast])
         told = (f"{contrast}: lies {found.off_mm:.1f} mm and {found.degrees:.0f} degrees off {first}, explains "
                 f"{found.before:.0%} of it there and {found.after:.0%} where it fits best")
@@ -99,11 +101,14 @@ def moved(scan: Scan, move: np.ndarray | None) -> Scan:
 
 
 def brightness(scan: Scan) -> Maps:
-    """A scan as classes of brightness that overlap: hats between quantiles of what is not 0; the first is what is."""
+    """A scan, somewhere above 0, as classes of brightness that overlap: hats between quantiles of what is not 0.
+
+    The first class is what is 0.
+    """
     grid = _upright(scan.grid, LEVELS_MM[-1])
     shown = np.maximum(scan.array, 0)
     image, filled = resample(shown, scan.affine, grid), resample(shown > 0, scan.affine, grid)
-    there = filled > 0.5
+    there = filled > min(0.5, filled.max() / 2)
     knots = np.quantile(image[there], np.linspace(0.01, 0.99, CLASSES))
     place = np.interp(image, knots, np.arange(CLASSES))
     hats = np.maximum(1 - np.abs(place - np.arange(CLASSES)[:, None, None, None]), 0) * filled

@@ -51,7 +51,7 @@ def writable(folder: str | Path, flag: str) -> None:
                            "permissions") from error
 
 
-def room(folder: str | Path, needed: float) -> None:
+def room(folder: str | Path, needed: int | float) -> None:
     """MedFuseError when the disk of a folder (which need not be there yet) has not `needed` bytes free."""
     folder = Path(folder)
     free = shutil.disk_usage(next(each for each in folder.absolute().parents if each.is_dir())).free

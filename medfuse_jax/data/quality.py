@@ -106,9 +106,8 @@ def draw(path: Path, scans: Mapping[str, Scan], placed: Placed, marks: Scan | No
                 if plane is planes.PLANES[0]:
                     _say(axes, 0.02, 0.985, contrast, ha="left", va="top", color=figures.INK, weight="bold")
             if row == 0:                       # `axes` is the last tile of the row
-                axes.plot([across - 8 - SCALE_MM, across - 8], [up - 6, up - 6], color=figures.INK, linewidth=2)
-                _say(axes, (across - 8 - SCALE_MM / 2) / across, 10 / up, f"{SCALE_MM:.0f} mm", ha="center",
-                     va="bottom")
+                axes.plot([across - SCALE_MM, across], [up + 7, up + 7], color=figures.INK, linewidth=2, clip_on=False)
+                _say(axes, 1 - (SCALE_MM + 4) / across, -7 / up, f"{SCALE_MM:.0f} mm", ha="right", va="center")
         figure.text(GAP_MM / sheet[0], 1 - HEAD_MM / 2 / sheet[1], title, color=figures.INK, fontsize=11,
                     weight="bold", va="center", parse_math=False)
         for row, line in enumerate(told):

@@ -51,9 +51,9 @@ class Points(NamedTuple):
 
 
 def maps(box: Grid, shares: np.ndarray) -> Maps:
-    """Classes (class x y z) on a grid that is parallel to the axes of the world."""
+    """Classes (class x y z) on a grid that is parallel to the axes of the world; without a brain the box is its own."""
     made = Maps(box, shares, np.zeros(3), 0.0)
-    places = made.inner
+    places = made.inner if (shares[0] < 0.5).any() else apply(box.affine, np.argwhere(np.ones(box.shape, bool)))
     return made._replace(centre=places.mean(axis=0), radius=radius(places))
 
 
