@@ -61,7 +61,7 @@ def test_the_share_that_is_seen_and_where_the_head_lies(share, away, side, crop)
 
 def test_half_a_head_is_refused_and_most_of_one_is_told():
     scan, mask = cut(0.5, UP)
-    with pytest.raises(MedFuseError, match=r"cut.nii: shows [45]\d% of a brain only, 70% are needed: the top is cut off: give"):
+    with pytest.raises(MedFuseError, match=r"cut.nii: shows [45]\d% of a brain only, 70% are needed: the top is cut"):
         to_grid({"T1w": scan}, 8.0, mask)
     scan, mask = cut(0.85, UP)
     placed = to_grid({"T1w": scan}, 8.0, mask)[2]
