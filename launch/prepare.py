@@ -4,8 +4,7 @@
     python launch/train.py --config=configs/autoencoder.py:local --workdir=runs-real --config.data.source=prepared
 
 Studies that cannot be used are listed in OUT/rejected.tsv with the reason and its cure. OUT/quality holds a picture of
-each study, OUT/provenance where it comes from and what was done. After Ctrl-C or a kill the same command goes on where it
-was.
+each study, OUT/provenance where it comes from and what was done. After Ctrl-C or a kill the same command goes on.
 Research only, not for clinical use.
 """
 
