@@ -159,6 +159,8 @@ class Making:
                     "Moved, see below" if place.kind != "none" else "Not registered: shown where it lay"
                     if not registered else f"Lies {place.off_mm:.1f} mm off MNI152 and was left there; tissues of "
                     f"MNI152 explain {place.before:.0%} of it (below 45 %: doubtful)"), *placed.fixups]
+        if place.laid is not None and not place.laid.clear:
+            told.append(f"lies {place.laid.off_mm:.1f} mm off {place.onto}, the first visit, and shares its transform")
         left_out = [contrast for contrast in visit.scans if contrast not in placed.medians]
         if left_out:
             told.append(f"shown, but not used: {', '.join(left_out)}")
