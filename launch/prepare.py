@@ -4,7 +4,7 @@
     python launch/train.py --config=configs/autoencoder.py:local --workdir=runs-real --config.data.source=prepared
 
 Studies that cannot be used are listed in OUT/rejected.tsv with the reason and its cure. OUT/quality holds a picture of
-each study, OUT/provenance where it comes from. After Ctrl-C or a kill the same command goes on with what is not done.
+each study, OUT/provenance where it comes from and what was done. After Ctrl-C or a kill the same command goes on.
 Research only, not for clinical use.
 """
 
@@ -27,7 +27,8 @@ SPACING = flags.DEFINE_float("spacing", 1.0, "grid in mm: 8, 4, 2 or 1, for the 
 JOBS = flags.DEFINE_integer("jobs", 1, "studies made at the same time; 0: one a core", lower_bound=0)
 SEED = flags.DEFINE_integer("seed", 0, "of the split into train, valid and test", lower_bound=0)
 REGISTER = flags.DEFINE_enum("register", "auto", ["auto", "rigid", "affine", "none"], "how heads are laid onto MNI152: "
-                             "rigid keeps volumes, affine takes on its size, auto is rigid for those that lie off it")
+                             "rigid keeps volumes, affine takes on its size, auto is rigid for those that lie off it; "
+                             "later visits follow a person's first, contrasts their session's; none moves nothing")
 
 
 def main() -> None:

@@ -53,6 +53,15 @@ def writable(folder: str | Path, flag: str) -> None:
                            "permissions") from error
 
 
+def room(folder: str | Path, needed: int | float) -> None:
+    """MedFuseError when the disk of a folder (which need not be there yet) has not `needed` bytes free."""
+    folder = Path(folder)
+    free = shutil.disk_usage(next(each for each in folder.absolute().parents if each.is_dir())).free
+    if needed > free:
+        raise MedFuseError(f"{folder}: some {needed / 1e9:.1f} GB will be written, its disk has {free / 1e9:.1f} GB "
+                           "free: make room, choose a folder on another disk, or a coarser --spacing")
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """The only process of this machine that works in a folder; MedFuseError when another one does.

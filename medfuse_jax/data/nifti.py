@@ -92,13 +92,17 @@ def read_marks(path: str | Path) -> Scan:
 
 def read_mask(path: str | Path, like: Scan) -> np.ndarray:
     """A mask on `like`'s grid by world position (nearest): bool, x y z."""
-    marks = read_marks(path)
+    return on_grid(read_marks(path), like)
+
+
+def on_grid(marks: Scan, like: Scan) -> np.ndarray:
+    """Marks that were read, on `like`'s grid by world position (nearest): bool, x y z."""
     if same_grid(marks, like):
         return marks.array
-    logging.info("%s: on another grid than the image: moved by world position", path)
+    logging.info("%s: on another grid than the image: moved by world position", marks.path)
     placed = resample(marks.array, marks.affine, like.grid, order=0)
     if marks.array.any() and not placed.any():
-        raise MedFuseError(f"{path}: nothing of the mask lies inside {like.path or 'the scan'}: "
+        raise MedFuseError(f"{marks.path}: nothing of the mask lies inside {like.path or 'the scan'}: "
                            "give a mask of the same space")
     return placed
 

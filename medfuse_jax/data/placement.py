@@ -1,15 +1,18 @@
 """One visit on the standard grid: its brain found, moved to MNI152, sampled, and in one scale of intensity."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from absl import logging
 
-from medfuse_jax.data import brain, grid, labels, registration
+from medfuse_jax.data import brain, coregistration, grid, labels, longitudinal, registration
+from medfuse_jax.data.coregistration import Laid
+from medfuse_jax.data.longitudinal import First
 from medfuse_jax.data.nifti import Scan
 from medfuse_jax.data.registration import Registration
 from medfuse_jax.data.resampling import resample
+from medfuse_jax.data.similarity import Points
 from medfuse_jax.errors import MedFuseError
 
 BRIGHTEST = 4.0                            # medians of the brain
@@ -19,6 +22,7 @@ DARK = ("no image is brighter than 0 where the brain is: give MR images whose ba
         "same space")
 LEAST_SHARED = 0.85                        # Dice of a given brain mask and a skull-stripped image
 LEAST_KEPT = 0.7                           # of the brain that must fit the standard box
+LEAST_SHOWN, WHOLE = 0.7, 0.95             # of the template's brain that the field of view must show; below WHOLE: told
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Placed:
     brain_origin: str                      # given, or how it was found
     medians: dict[str, float]              # contrast -> intensity that became 1
     fixups: list[str]
+    laid: dict[str, Laid] = field(default_factory=dict)        # how the other contrasts lay to the first
+    seen: tuple[Points, ...] = ()                              # of the first contrast, for later visits
 
     @property
     def transform(self) -> np.ndarray:
@@ -62,12 +68,14 @@ def arranged(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.transpose(array))
 
 
-def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | None = None,
-            register: str = "auto") -> tuple[np.ndarray, np.ndarray, Placed]:
+def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | None = None, register: str = "auto",
+            first: First | None = None, masked: str = "") -> tuple[np.ndarray, np.ndarray, Placed]:
     """One visit on the standard grid: volume float32 (d h w c), present float32 (c), and how it was placed.
 
-    `brain_mask` (bool) lies on the first scan's grid; without one it is estimated. Scans are matched by world position
-    and share one move, which `registration.register` finds on the first: none | rigid | affine | auto.
+    `brain_mask` (bool) lies on the first scan's grid; without one it is estimated. Scans share one move, which
+    `registration.register` finds on the first: none | rigid | affine | auto. Those that clearly lie off the first are
+    laid onto it before, and it onto the person's `first` visit; with none all are matched by world position alone.
+    masked: the contrast that the mask belongs to, and is moved with.
     """
     fixups: list[str] = []
     reference = next(iter(scans.values()))
@@ -82,7 +90,19 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         raise MedFuseError(f"{reference.path}: its brain mask is empty: give another, or none to have it estimated")
     if not (reference.array[brain_mask] > 0).any():
         raise MedFuseError(f"{reference.path}: {DARK}")
+    seen, laid = (), {}
+    if register != "none":
+        seen = coregistration.look(reference, brain_mask)
+        laid, told = coregistration.aligned(scans, seen)
+        fixups += told
+    moves = coregistration.moves(laid)
+    scans = {contrast: coregistration.moved(scan, moves.get(contrast)) for contrast, scan in scans.items()}
+    if masked in moves:
+        brain_mask = resample(brain_mask, moves[masked] @ reference.affine, reference.grid, order=0)
     moved = registration.register(reference.array, brain_mask, reference.affine, register)
+    _check_shown(moved, reference, fixups)
+    if first is not None and register != "none":
+        moved = longitudinal.follow(moved, first, reference, brain_mask)
     transform, standard = moved.transform, grid.standard(spacing)
     inside = arranged(resample(brain_mask.astype(np.float32), transform @ reference.affine, standard) > 0.5)
     _check_whole(inside, spacing, brain_mask, reference, abs(np.linalg.det(transform[:3, :3])), fixups)
@@ -100,10 +120,10 @@ def to_grid(scans: Mapping[str, Scan], spacing: float, brain_mask: np.ndarray | 
         volume[..., channel], present[channel] = normalise(image, inside, medians[contrast]), 1
     if not medians:
         raise MedFuseError(f"{reference.path}: {DARK}")
-    fixups += filter(None, [moved.sentence, moved.doubt])
+    fixups += moved.lines
     for line in fixups:
         logging.info("%s: %s", reference.path, line)
-    return volume, present, Placed(standard, moved, inside, origin, medians, fixups)
+    return volume, present, Placed(standard, moved, inside, origin, medians, fixups, laid, seen)
 
 
 def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference: Scan, growth: float,
@@ -115,3 +135,13 @@ def _check_whole(inside: np.ndarray, spacing: float, mask: np.ndarray, reference
                            "upright by its affine? If so give a better *_desc-brain_mask.nii.gz")
     if kept < 0.95:
         fixups.append(f"{1 - kept:.0%} of the brain mask lies outside the standard box or is finer than its voxels")
+
+
+def _check_shown(found: registration.Registration, reference: Scan, fixups: list[str]) -> None:
+    """Refuse, or tell of, a brain that the field of view cuts."""
+    if found.shown < LEAST_SHOWN:
+        raise MedFuseError(f"{reference.path}: shows {found.shown:.0%} of a brain only, {LEAST_SHOWN:.0%} are needed: "
+                           f"the {found.cut} is cut off: give a scan of the whole brain, or a *_desc-brain_mask.nii.gz "
+                           "of the whole brain if the mask is at fault")
+    if found.shown < WHOLE:
+        fixups.append(f"shows {found.shown:.0%} of a brain: the {found.cut} is cut off")

@@ -31,3 +31,9 @@ def turn(nod: float, roll: float, yaw: float) -> np.ndarray:
 def displacement(one: np.ndarray, other: np.ndarray, places: np.ndarray) -> float:
     """How far two moves take places (n 3, mm) apart, mean mm."""
     return float(np.linalg.norm(apply(one, places) - apply(other, places), axis=1).mean())
+
+
+def angle(move: np.ndarray) -> float:
+    """By how much a move turns, degrees: of its rotation (polar decomposition) when it stretches too."""
+    rotation = linalg.polar(move[:3, :3])[0]
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))

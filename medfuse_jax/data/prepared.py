@@ -62,6 +62,11 @@ class Writer:
         """How many studies the arrays hold."""
         return self.arrays["volumes"].length
 
+    @property
+    def row_bytes(self) -> int:
+        """What the arrays take of one study."""
+        return sum(array.row_bytes for array in self.arrays.values())
+
     def hold_out(self, seed: int) -> None:
         """Deal the people who were taken to train, valid and test."""
         split = splits([line["person"] for line in self.lines], seed)

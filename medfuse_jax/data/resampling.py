@@ -34,7 +34,7 @@ def resample(array: np.ndarray, affine: np.ndarray, grid: Grid, order: int = 1) 
 def _along_axes(source: np.ndarray, scale: np.ndarray, offset: np.ndarray, widths: np.ndarray,
                 shape: tuple[int, int, int], order: int) -> np.ndarray:
     """Parallel grids: one small matrix per axis, many times faster than a general transform."""
-    for axis, length in enumerate(shape):
+    for axis, length in sorted(enumerate(shape), key=lambda each: each[1] > 1):        # a single slice is cut out first
         last = source.shape[axis] - 1
         places = offset[axis] + scale[axis] * np.arange(length)
         inside = (places >= -0.5 * (order == 0)) & (places <= last + 0.5 * (order == 0))

@@ -20,7 +20,7 @@ from absl import logging
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.files import GrowingArray
+from medfuse_jax.data.files import GrowingArray, room
 from medfuse_jax.data.prepared import Example, splits, writing
 from medfuse_jax.data.simulate import label_maps, lesion_masks
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
@@ -95,6 +95,7 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
     split = held_apart(names, settings)
     with writing(folder, settings.spacing, "simulated", told(settings)) as writer:
         shape = (*grid.standard(settings.spacing).shape[::-1], len(labels.CONTRASTS))
+        room(folder, settings.subjects * settings.visits * writer.row_bytes)
         writer.arrays["clean"] = clean = GrowingArray(writer.folder / "clean.npy", shape, np.float16)
         with closing(people(settings, jobs, progress)) as drawn:
             for person, visits in zip(names, drawn, strict=True):

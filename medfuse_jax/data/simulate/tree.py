@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import medfuse_jax
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.files import whole_folder
+from medfuse_jax.data.files import room, whole_folder
 from medfuse_jax.data.language import report
 from medfuse_jax.data.nifti import NOTICE, write_volume
 from medfuse_jax.data.simulate import cohort
@@ -20,6 +22,9 @@ BIDS_VERSION = "1.9.0"
 ALBUM = "derivatives/truth/album.png"
 FIRST_VISIT = datetime(2000, 1, 1, 9)         # dates of visits are not secret here: nobody was scanned
 DAYS_A_YEAR = 365.25
+CONTRASTS_A_VISIT = 4                         # one may be after gadolinium
+BYTES_A_VOXEL = 0.61                          # of one compressed image and its share of the labels, at 1 to 4 mm
+TEXT_BYTES = 30_000                           # of a visit's findings, report and sidecars
 
 
 def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: int = 1, progress: bool = True) -> Path:
@@ -30,6 +35,8 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MedFuseError(f"{out}: exists and is not empty: choose another --out")
+    images = CONTRASTS_A_VISIT * np.prod(grid.standard(settings.spacing).shape)
+    room(out, settings.subjects * settings.visits * (images * BYTES_A_VOXEL + TEXT_BYTES))
     with whole_folder(out) as root, closing(cohort.people(settings, jobs, progress)) as drawn:
         truth = root / "derivatives" / "truth"
         rows = []
