@@ -1,6 +1,6 @@
-"""Pretrained text encoders: BERT (Devlin 2019), RoBERTa (Liu 2019), ModernBERT (Warner 2024), CLIP's text (Radford 2021).
+"""Pretrained text encoders: BERT (Devlin 2019), RoBERTa (Liu 2019), ModernBERT (Warner 2024), CLIP (Radford 2021).
 
-One network, told by an `Architecture`; parameters come from a checkpoint (weights/). Without dropout, heads and pooler.
+One network, told by an `Architecture`; parameters come from a checkpoint (weights/). No dropout, no heads, no pooler.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,8 @@ from medfuse_jax.weights.architecture import Architecture
 
 # Our module -> the checkpoint's, of each family; {} is the number of a layer.
 _BERT = {
-    "words": "embeddings.word_embeddings", "places": "embeddings.position_embeddings", "first_norm": "embeddings.LayerNorm",
+    "words": "embeddings.word_embeddings", "places": "embeddings.position_embeddings",
+    "first_norm": "embeddings.LayerNorm",
     "layer_{}/query": "encoder.layer.{}.attention.self.query", "layer_{}/key": "encoder.layer.{}.attention.self.key",
     "layer_{}/value": "encoder.layer.{}.attention.self.value",
     "layer_{}/out": "encoder.layer.{}.attention.output.dense",
@@ -33,7 +34,8 @@ MODULES: dict[str, dict[str, str]] = {
         "words": "embeddings.token_embedding", "places": "embeddings.position_embedding",
         "last_norm": "final_layer_norm", "layer_{}/query": "encoder.layers.{}.self_attn.q_proj",
         "layer_{}/key": "encoder.layers.{}.self_attn.k_proj", "layer_{}/value": "encoder.layers.{}.self_attn.v_proj",
-        "layer_{}/out": "encoder.layers.{}.self_attn.out_proj", "layer_{}/attention_norm": "encoder.layers.{}.layer_norm1",
+        "layer_{}/out": "encoder.layers.{}.self_attn.out_proj",
+        "layer_{}/attention_norm": "encoder.layers.{}.layer_norm1",
         "layer_{}/up": "encoder.layers.{}.mlp.fc1", "layer_{}/down": "encoder.layers.{}.mlp.fc2",
         "layer_{}/perceptron_norm": "encoder.layers.{}.layer_norm2",
     },
@@ -133,8 +135,8 @@ def _fitting(tensors: Mapping[str, np.ndarray], name: str, turned: bool, shape: 
         raise MedFuseError(f"{folder}: tensor {name} is missing: copy the checkpoint again")
     tensor, wanted = tensors[name], tuple(shape)[::-1] if turned else tuple(shape)
     if tensor.shape != wanted:
-        raise MedFuseError(f"{folder}: tensor {name} has shape {tensor.shape} where config.json asks for {wanted}: copy "
-                           "both files again, of one checkpoint")
+        raise MedFuseError(f"{folder}: tensor {name} has shape {tensor.shape} where config.json asks for {wanted}: "
+                           "copy both files again, of one checkpoint")
     if tensor.dtype.kind not in "fV":
         raise MedFuseError(f"{folder}: tensor {name} holds {tensor.dtype}, not floating point: choose the checkpoint "
                            "in floating point")

@@ -137,9 +137,9 @@ def named(path: Path, said: Any) -> dict[str, Tensor]:
 def array(path: Path, name: str, tensor: Tensor, raw: bytes) -> np.ndarray:
     """A read-only view of a tensor's numbers (bfloat16: a copy in float32); it must lie within its storage."""
     storage, offset, shape, stride = tensor
-    if len(raw) != storage.count * storage.dtype.itemsize:
-        raise MedFuseError(f"{path}: {name} has {len(raw)} bytes where {storage.count * storage.dtype.itemsize} belong: "
-                           f"copy it again, or {CONVERT}")
+    belong = storage.count * storage.dtype.itemsize
+    if len(raw) != belong:
+        raise MedFuseError(f"{path}: {name} has {len(raw)} bytes where {belong} belong: copy it again, or {CONVERT}")
     sizes = (offset, *shape, *stride)
     whole = len(shape) == len(stride) and all(type(size) is int and 0 <= size < 2**48 for size in sizes)
     empty = whole and 0 in shape
