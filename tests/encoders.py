@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from flax import serialization
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from medfuse_jax.data import tokens
 
@@ -91,6 +91,7 @@ def bytewise() -> Tokenizer:
     vocabulary = {name: number for number, name in enumerate([*special, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     made = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     made.add_special_tokens(special)
     made.enable_truncation(8)

@@ -1,4 +1,4 @@
-"""An alignment whose words come from a pretrained encoder: trained, gone on with, judged, and lent without its folder."""
+"""An alignment with a pretrained encoder: trained, gone on with, judged, and lent without the encoder's folder."""
 
 import json
 import logging
@@ -116,7 +116,8 @@ def test_a_run_goes_on_and_is_lent_without_the_checkpoints_folder(runs, train, f
     assert model.tokenizer.digest == tokens.Tokenizer.load(runs["lora"] / "alignment").digest
 
 
-@pytest.mark.parametrize("kind", ["roberta", "modernbert", "clip_text_model"])
+@pytest.mark.parametrize("kind", ["roberta", *(pytest.param(kind, marks=pytest.mark.slow)
+                                               for kind in ("modernbert", "clip_text_model"))])
 def test_every_architecture_trains(kind, train, tmp_path):
     place = encoders.write(tmp_path / kind, kind)
     done = train(tmp_path / "runs", f"text.pretrained={place}", "text.tune=lora", "text.length=120", "steps=2")
@@ -156,7 +157,8 @@ def test_words_of_a_run_that_never_saved_are_made_again(train, folder, tmp_path)
 def test_a_bert_reads_with_its_vocabulary(folder):
     made = tokens.of_checkpoint(folder, 512, 96)
     words, mask = made.encode([PROMPT, "lesions"], 40)
-    assert made.pieces(PROMPT)[0] == "[CLS]" and "lesions" in made.decode(words)[0] and made.decode(words)[1] == "lesions"
+    assert made.pieces(PROMPT)[0] == "[CLS]" and "lesions" in made.decode(words)[0]
+    assert made.decode(words)[1] == "lesions"
     assert words[1, 3] == made.pad == made.tokenizer.token_to_id("[PAD]") and not mask[1, 3]
     special = {made.tokenizer.token_to_id(name) for name in tokens.SPECIAL}
     inside = made.encode(["[PAD] [SEP]"], 40)
@@ -190,7 +192,8 @@ def test_a_vocabulary_that_does_not_know_our_words_is_told(tmp_path, caplog):
 @pytest.mark.parametrize("file, content, told", [
     ("tokenizer.json", "{", "tokenizer.json: not a tokenizer.json"), ("tokenizer.json", "{}", "not a tokenizer.json"),
     ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n", r"vocab.txt: has no line \[SEP\], so it is no BERT's"),
-    ("tokenizer_config.json", "[]", "tokenizer_config.json: not the settings"), ("vocab.txt", None, "no tokenizer there"),
+    ("tokenizer_config.json", "[]", "tokenizer_config.json: not the settings"),
+    ("vocab.txt", None, "no tokenizer there"),
 ])
 def test_a_broken_tokenizer_is_refused_in_one_line(tmp_path, file, content, told):
     place = encoders.write(tmp_path)
@@ -212,5 +215,6 @@ def test_cased_words_stay_cased_where_the_settings_say_so(tmp_path):
 
 def test_a_home_may_begin_with_a_tilde(root, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    config = overrides.change(overrides.load(root / "configs/alignment.py", "tiny"), ["text.pretrained=~/bert"], "config")
+    config = overrides.load(root / "configs/alignment.py", "tiny")
+    config.text.pretrained = "~/bert"
     assert encoder.home(config) == tmp_path / "bert"
