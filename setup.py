@@ -46,7 +46,7 @@ EXTRAS = {
         "ruff>=0.9",
         "scikit-image>=0.25",
     ],
-    "oracle": ["playwright>=1.49", "torch>=2.5"],     # only what `make test-all` compares with
+    "oracle": ["playwright>=1.49", "torch>=2.5", "transformers>=5,<6"],     # only what `make test-all` compares with
 }
 
 setup(

@@ -11,9 +11,10 @@ import pytest
 
 from medfuse_jax import MedFuse, overrides
 from medfuse_jax import family as house
-from medfuse_jax.data import pretrained, tokens
+from medfuse_jax.data import language, pretrained, tokens
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.evaluation import suites
+from medfuse_jax.stages import alignment
 from medfuse_jax.stages import pretrained as encoder
 from medfuse_jax.train import checkpoint, state
 
@@ -114,6 +115,19 @@ def test_a_run_goes_on_and_is_lent_without_the_checkpoints_folder(runs, train, f
     one = model.sample(PROMPT, steps=2)
     assert np.isfinite(one.volumes["FLAIR"]).all()
     assert model.tokenizer.digest == tokens.Tokenizer.load(runs["lora"] / "alignment").digest
+
+
+def test_facts_stand_beside_the_words_of_an_encoder(runs):
+    """Sentences that an encoder might confuse have other facts, and with them another embedding."""
+    lent = house.borrow(runs["frozen"] / "alignment")
+    words, mask = tokens.Tokenizer.load(runs["frozen"] / "alignment").encode(["the thalamus"] * 2, 96)
+    facts = np.stack([tokens.facts(language.parse(text).statement) for text in
+                      ("no thalamic atrophy", "severe thalamic atrophy")])
+    said = jax.jit(alignment.reader(lent))(lent.params, words, mask, facts)
+    assert said.tokens.shape == (2, 1 + 96 + len(tokens.FACTS), lent.config.model.width)
+    assert np.abs(said.pooled[0] - said.pooled[1]).max() > 1e-3
+    none = jax.jit(alignment.reader(lent))(lent.params, words, mask, 0 * facts)
+    np.testing.assert_array_equal(none.pooled[0], none.pooled[1])
 
 
 @pytest.mark.parametrize("kind", ["roberta", *(pytest.param(kind, marks=pytest.mark.slow)
