@@ -134,7 +134,8 @@ def test_facts_stand_beside_the_words_of_an_encoder(runs):
                                                for kind in ("modernbert", "clip_text_model"))])
 def test_every_architecture_trains(kind, train, tmp_path):
     place = encoders.write(tmp_path / kind, kind)
-    done = train(tmp_path / "runs", f"text.pretrained={place}", "text.tune=lora", "text.length=120", "steps=2")
+    done = train(tmp_path / "runs", f"text.pretrained={place}", "text.tune=lora", "text.length=120", "steps=2",
+                 "dtype=bfloat16", "remat=true")
     summary = json.loads((done / "summary.json").read_text())
     assert np.isfinite(summary["final"]["contrastive"]) and summary["skipped"] == 0
 

@@ -38,7 +38,7 @@ def described(config: Any, its: Mapping[str, Any]) -> Any:
         encoder = kept["encoder"]
     else:
         raise MedFuseError(f"--config.text.pretrained={config.text.pretrained}: no folder there: give one with "
-                           "config.json, tokenizer.json and model.safetensors, as the transformers library saves it")
+                           "config.json, tokenizer.json and model.safetensors; download what is only a name on a hub")
     if config.text.length > encoder["length"]:
         raise MedFuseError(f"{place / 'config.json'}: max_position_embeddings: sentences of more than "
                            f"{encoder['length']} pieces cannot be read: give --config.text.length={encoder['length']} "
