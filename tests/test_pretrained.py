@@ -8,6 +8,7 @@ import encoders
 import jax
 import numpy as np
 import pytest
+import tokenizers
 
 from medfuse_jax import MedFuse, overrides
 from medfuse_jax import family as house
@@ -189,6 +190,9 @@ def test_a_saved_tokenizer_is_what_it_was_without_its_padding_and_cutting(tmp_pa
     again = tokens.Tokenizer.load(tmp_path)
     np.testing.assert_array_equal(again.encode(["<mask> é"], 20)[0], made.encode(["<mask> é"], 20)[0])
     assert pretrained.unknown(made.tokenizer) == 3
+    unigram = tokenizers.Tokenizer(tokenizers.models.Unigram([("a", -1.0), ("<unk>", 0.0)], unk_id=1))
+    assert pretrained.unknown(unigram) == 1
+    assert pretrained.unknown(tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, []))) == -1
 
 
 def test_a_vocabulary_that_does_not_know_our_words_is_told(tmp_path, caplog):

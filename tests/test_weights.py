@@ -54,6 +54,16 @@ def test_half_precision_is_read(tmp_path):
     np.testing.assert_allclose(read(place)["layer_1"]["query"]["kernel"], found[QUERY].T, atol=1e-3)
 
 
+def test_torch_files_are_read_in_shards_too(tmp_path):
+    place, found = encoders.write(tmp_path), encoders.tensors(SAID)
+    (place / "model.safetensors").unlink()
+    where = {name: f"pytorch_model-{1 + len(name) % 2}.bin" for name in found}
+    for file, form in (("pytorch_model-1.bin", "zip"), ("pytorch_model-2.bin", "row")):
+        encoders.torch_file(place / file, {name: found[name] for name in found if where[name] == file}, form)
+    (place / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
+    np.testing.assert_array_equal(read(place)["layer_1"]["query"]["kernel"], found[QUERY].T)
+
+
 @pytest.mark.parametrize("prefix", ["", "bert.", "module.bert."])
 def test_heads_are_left_out_and_said_in_one_line(prefix, tmp_path, caplog):
     place = encoders.write(tmp_path, prefix=prefix)
@@ -104,6 +114,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(change, told, tmp_path):
 
 @pytest.mark.parametrize("changed, told", [
     (dict(model_type="t5"), "model_type='t5' is not built here: choose a checkpoint of one of bert, cxr-bert, roberta"),
+    (dict(model_type=[]), r"model_type=\[\] is not built here"),
     (dict(position_embedding_type="relative_key"), "position_embedding_type='relative_key' is not built here"),
     (dict(is_decoder=True), "is_decoder=True is not built here"), (dict(hidden_act="gelu_10"), "hidden_act='gelu_10'"),
     (dict(num_attention_heads=3), "num_attention_heads=3 does not divide hidden_size=16"),
@@ -121,7 +132,9 @@ def test_a_network_that_is_not_built_here_is_refused_by_its_field(changed, told,
 
 
 @pytest.mark.parametrize("changed, told", [
-    (dict(layer_types=["sliding_attention"] * 3), "layer_types"), (dict(norm_bias=True), "norm_bias=True"),
+    (dict(layer_types=["sliding_attention"] * 3), "layer_types"), (dict(layer_types=3), "layer_types"),
+    (dict(rope_parameters=[1]), "rope_parameters of full_attention"),
+    (dict(norm_bias=True), "norm_bias=True"),
     (dict(rope_parameters=dict(full_attention=dict(rope_type="yarn"))), "rope_parameters of full_attention"),
 ])
 def test_a_modernbert_with_other_options_is_refused(changed, told, tmp_path):

@@ -62,7 +62,7 @@ def read(folder: str | Path) -> Architecture:
     if said.get("model_type") == "clip" and isinstance(said.get("text_config"), Mapping):
         said = {**said["text_config"], "model_type": "clip_text_model"}
     kind = said.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise MedFuseError(f"{path}: model_type={kind!r} is not built here: choose a checkpoint of one of "
                            f"{', '.join(FAMILIES)}")
     family = FAMILIES[kind]
@@ -91,7 +91,8 @@ def _modern(fields: "_Fields") -> dict[str, Any]:
     said, depth = fields.said, fields.whole("num_hidden_layers")
     every, window = fields.whole("global_attn_every_n_layers"), fields.whole("local_attention", least=2) // 2
     if said.get("layer_types"):
-        wide = [kind == "full_attention" for kind in said["layer_types"]]
+        kinds = said["layer_types"] if isinstance(said["layer_types"], list) else []
+        wide = [kind == "full_attention" for kind in kinds]
         every = next((place for place in range(1, depth) if wide[place:place + 1] == [True]), depth)
         if wide != [place % every == 0 for place in range(depth)]:
             raise MedFuseError(f"{fields.path}: layer_types: only layers that see everything at regular steps, the "
