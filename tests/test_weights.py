@@ -160,6 +160,7 @@ def call(module, name, argument):
     (b"\x80\x02X\x01\x00\x00\x00a)R.", "calls something"), (b"\x80\x02]X\x01\x00\x00\x00ab.", "where a dict belongs"),
     (b"\x80\x02}(X\x01\x00\x00\x00aK\x01u.", "'a' is not a tensor"), (b"\x80\x02]K\x01Q.", "a storage is described"),
     (b"\x80\x02}()K\x01u.", "a tuple stands where a str belongs"), (b"\x80\x02K\x01.", "holds no names with tensors"),
+    (b"\x80\x02cos\\d\nx\n.", "not a whole file of weights"),
     (b"\x80\x02h\x07.", "not a whole file of weights"), (b"\x80\x02}", "not a whole file|no names with tensors"),
     (b"", "not a whole file of weights|holds no names with tensors"),
 ])

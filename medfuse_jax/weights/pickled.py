@@ -7,6 +7,7 @@ a zip archive of a pickle and raw storages, and the older row of pickles with th
 import mmap
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,14 +67,15 @@ def tensors(path: str | Path) -> dict[str, np.ndarray]:
     """Name -> array of each tensor; MedFuseError for whatever is not a plain file of weights."""
     path = Path(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error")                   # genops warns of odd letters in names
             if file.read(4) == b"PK\x03\x04":
                 return _of_zip(path)
             # Mapped: reading stops at its end, whatever length a damaged file claims.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as row:
                 return _of_row(path, row)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, RuntimeError, struct.error,
-            zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, RuntimeError, Warning,
+            struct.error, zipfile.BadZipFile) as error:
         if isinstance(error, MedFuseError):
             raise
         raise MedFuseError(f"{path}: not a whole file of weights ({type(error).__name__}: {error}): copy it again, or "
