@@ -46,7 +46,9 @@ EXTRAS = {
         "ruff>=0.9",
         "scikit-image>=0.25",
     ],
-    "oracle": ["playwright>=1.49", "torch>=2.5", "transformers>=5,<6"],     # only what `make test-all` compares with
+    # Only what `make test-all` compares with.
+    "oracle": ["bids-validator-deno>=2.0", "playwright>=1.49", "surface-distance>=0.1", "torch>=2.5",
+               "transformers>=5,<6"],
 }
 
 setup(

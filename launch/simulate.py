@@ -2,6 +2,8 @@
 
     python launch/simulate.py --out=cohort --subjects=20 --visits=3 --spacing=2 --language=en
     python launch/simulate.py --validate --subjects=200 --out=validation     # the targets beside what is simulated
+    python launch/simulate.py --validate --subjects=200 --real=BIDS --out=validation          # and beside real scans
+    python launch/simulate.py --out=cohort --gadolinium=0.5 --missing=0.2 --randomise=0.3     # contrasts as in a clinic
     python launch/simulate.py --out=cohort --label_maps=maps          # heads of real people, of dseg.nii.gz files
 
 Equal flags make equal files, whatever the number of jobs. Research only, not for clinical use.
@@ -21,10 +23,14 @@ except ModuleNotFoundError as error:
 
 from absl import flags
 
+JUDGED = 12                                          # simulated people beside real ones: thousands of patches
+ENOUGH = 200
 OUT = flags.DEFINE_string("out", None, "the BIDS tree to write: a new or an empty folder; with --validate, the folder "
                           "for the table and the figure", required=True)
 VALIDATE = flags.DEFINE_bool("validate", False, "write no cohort: measure natural people (labels at 1 mm, no images), "
                              "trial arms and rates, and compare them with what was measured in patients")
+REAL = flags.DEFINE_string("real", None, "with --validate: a BIDS tree of real scans; tells how well a classifier "
+                           "knows 24 mm cubes of them from simulated ones (AUC: 0.5 not at all, 1 always)")
 RATES = flags.DEFINE_integer("rate_subjects", 1000, "with --validate: people whose thalamus is followed over years",
                              lower_bound=20)
 SUBJECTS = flags.DEFINE_integer("subjects", 20, "how many people", lower_bound=1)
@@ -34,22 +40,37 @@ SPACING = flags.DEFINE_enum("spacing", "2", ["0.5", "1", "2", "4", "8", "1.0", "
 LANGUAGE = flags.DEFINE_enum("language", "en", ["en", "fr"], "of the reports")
 LABEL_MAPS = flags.DEFINE_string("label_maps", None, "a folder of whole-brain label maps (NIfTI, FreeSurfer numbers) "
                                  "that people are made of, in place of the MNI152 template")
+LESION_MASKS = flags.DEFINE_string("lesion_masks", None, "a folder of real lesion masks in MNI space that the lesions "
+                                   "of people are drawn from, in place of the simulator's own numbers")
+NATURAL = flags.DEFINE_float("natural_fraction", 1.0, "share of people as in a clinic; the others have counts, volumes "
+                             "and atrophy spread evenly, as training wants them", lower_bound=0, upper_bound=1)
+GADOLINIUM = flags.DEFINE_float("gadolinium", 0.0, "share of visits with a T1w after gadolinium", lower_bound=0,
+                                upper_bound=1)
+MISSING = flags.DEFINE_float("missing", 0.0, "share of contrasts that visits lack (FLAIR half as often; one stays)",
+                             lower_bound=0, upper_bound=1)
+RANDOMISE = flags.DEFINE_float("randomise", 0.0, "share of visits of no scanner: contrast, resolution, noise and bias "
+                               "field at random, so that a network trained on them reads any real scan", lower_bound=0,
+                               upper_bound=1)
 JOBS = flags.DEFINE_integer("jobs", 0, "people drawn at the same time; 0: one a core", lower_bound=0)
 
 
 def main() -> None:
     from absl import logging
 
+    from medfuse_jax.album import album
+    from medfuse_jax.data.simulate import tree
     from medfuse_jax.data.simulate.cohort import usable_cores
     from medfuse_jax.data.simulate.person import CohortSettings
-    from medfuse_jax.data.simulate.tree import bids
 
     if VALIDATE.value:
         validate()
         return
     settings = CohortSettings(subjects=SUBJECTS.value, visits=VISITS.value, spacing=float(SPACING.value),
-                              seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value)
-    out = bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
+                              seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value,
+                              lesion_masks=LESION_MASKS.value, natural_fraction=NATURAL.value,
+                              gadolinium=GADOLINIUM.value, missing=MISSING.value, randomise=RANDOMISE.value)
+    out = tree.bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
+    logging.info("some of its people: %s", album(out, out / tree.ALBUM))
     spacing = max(settings.spacing, 1.0)             # the finest grid that trains
     logging.info("next: %s", command.following("prepare.py", f"--source={out}", "--out=prepared",
                                                f"--spacing={spacing:g}"))
@@ -61,20 +82,32 @@ def validate() -> None:
 
     from medfuse_jax import figures
     from medfuse_jax.data.files import whole_file, writable
-    from medfuse_jax.data.simulate import validation
+    from medfuse_jax.data.simulate import realism, validation
     from medfuse_jax.data.simulate.cohort import usable_cores
+    from medfuse_jax.data.simulate.person import CohortSettings
 
     out = Path(OUT.value)
     writable(out, "--out")
-    rows = validation.validate(SUBJECTS.value, SEED.value, JOBS.value or usable_cores(), rate_people=RATES.value)
+    jobs, told_apart = JOBS.value or usable_cores(), {}
+    if REAL.value is not None:
+        some = CohortSettings(subjects=JUDGED, visits=1, spacing=1.0, seed=SEED.value, natural_fraction=1.0, refine=1,
+                              gadolinium=1.0)
+        told_apart = realism.beside(REAL.value, some, jobs)
+    rows = validation.validate(SUBJECTS.value, SEED.value, jobs, rate_people=RATES.value)
     with whole_file(out / "validation.md") as path:
-        path.write_text(validation.table(rows), encoding="utf-8")
+        path.write_text(validation.table(rows) + realism.table(told_apart), encoding="utf-8")
     with whole_file(out / "validation.json") as path:
         told = [one._asdict() | {"inside": one.inside} for one in rows]
+        told += [{"quantity": f"real and simulated {name} told apart (AUC)"} | one._asdict()
+                 for name, one in told_apart.items()]
         path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     figures.targets([(one.quantity, one.low, one.high, one.value, one.interval) for one in rows],
                     out / "validation.png", f"{sum(one.inside for one in rows)} of {len(rows)} quantities inside "
                     "their target (bars: 95 % interval)")
+    if SUBJECTS.value < ENOUGH:
+        logging.warning("--subjects=%d: the tolerances are those of %d people or more", SUBJECTS.value, ENOUGH)
+    for name, one in told_apart.items():
+        logging.info("%s, real and simulated told apart: AUC %.2f (%.2f to %.2f)", name, one.auc, *one.interval)
     for one in rows:
         if not one.inside:
             logging.warning("%s: %.3g, target %.3g to %.3g", one.quantity, one.value, one.low, one.high)

@@ -30,6 +30,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 LEAST: dict[str, float] = {
     "steps": 1, "batch": 1, "seed": 0, "log_every": 0, "evaluate_every": 0, "checkpoint_every": 0, "mesh.space": 1,
     "data.subjects": 1, "data.visits": 1, "data.seed": 0, "data.jobs": 0,
+    "data.gadolinium": 0, "data.missing": 0, "data.randomise": 0,
     "optimizer.rate": 0, "optimizer.warmup": 0, "optimizer.weight_decay": 0, "optimizer.clip": 0, "optimizer.ema": 0,
     "optimizer.accumulate": 1, "sampler.steps": 1, "sampler.text_weight": 0, "sampler.image_weight": 0,
     "sampler.temperature": 0, "sampler.detail": 0, "process.shift": 0.01, "model.heads": 1, "model.width": 1,
@@ -42,7 +43,7 @@ MOST: dict[str, float] = {
     "seed": 2**31 - 1, "data.seed": 2**31 - 1, "optimizer.rate": 1, "optimizer.weight_decay": 1,
     "optimizer.ema": 0.99999, "sampler.steps": 1000, "sampler.text_weight": 100, "sampler.image_weight": 100,
     "sampler.temperature": 2, "sampler.detail": 2, "process.shift": 100, "batch": 65_536, "data.subjects": 100_000,
-    "data.visits": 100,
+    "data.visits": 100, "data.gadolinium": 1, "data.missing": 1, "data.randomise": 1,
     "condition.forget_text": 1, "condition.forget_image": 1, "condition.masked": 1,
     "loss.forget_contrast": 1, "loss.gradient": 1e4, "loss.lesion": 1e4, "loss.structures": 1e4, "loss.lesions": 1e4,
     "loss.divergence": 1e4,
@@ -65,6 +66,7 @@ def base(stage: str, borrow: tuple[str, ...] = ()) -> ConfigDict:
             source="simulated",       # or the path of a BIDS tree or of a prepared folder
             spacing=4.0, subjects=160, visits=2, seed=0, jobs=0,      # jobs 0: one a core
             language="both",          # en | fr | both
+            gadolinium=0.0, missing=0.0, randomise=0.0,     # of simulated visits: launch/simulate.py --help
         ),
         model=dict(),
         optimizer=dict(rate=1e-3, warmup=20, decay="cosine", weight_decay=0.01, clip=1.0, ema=0.99, accumulate=1),

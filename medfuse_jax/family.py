@@ -149,7 +149,9 @@ def same_data(config: ConfigDict, workdir: Path, folder: Path, cure: str = "") -
 def people(config: ConfigDict) -> simulated.CohortSettings:
     """The simulated cohort of a config."""
     data = config.data
-    return simulated.CohortSettings(subjects=data.subjects, visits=data.visits, spacing=data.spacing, seed=data.seed)
+    return simulated.CohortSettings(
+        subjects=data.subjects, visits=data.visits, spacing=data.spacing, seed=data.seed, gadolinium=data.gadolinium,
+        missing=data.missing, randomise=data.randomise)
 
 
 def prepared(config: ConfigDict, workdir: Path, trusted: bool = False) -> Path:

@@ -12,9 +12,8 @@ import pytest
 
 from medfuse_jax.data.pipeline import Cohort
 from medfuse_jax.errors import MedFuseError
-from medfuse_jax.evaluation import alignment, autoencoder, judged, suites
+from medfuse_jax.evaluation import autoencoder, judged, suites
 from medfuse_jax.evaluation.estimate import by_person, estimate, law
-from medfuse_jax.metrics import retrieval
 from medfuse_jax.stages import autoencoder as stage
 from medfuse_jax.stages import ldm
 
@@ -156,13 +155,3 @@ def test_visits_are_averaged_before_people():
     assert (one["value"], one["n"]) == (6.0, 2) and one["ci95"] == [2.0, 10.0]
     assert estimate(np.array([1.0]), {"none": None}, True, "alone")["ci95"] == [None, None]
     assert law([1e-7, 3e-7], {"none": None}, "a law")["ci95"] == [3e-7, 3e-7]
-
-
-def test_hits_average_to_the_recall():
-    random = np.random.default_rng(0)
-    similarity, identities = np.round(random.standard_normal((9, 9)), 1), np.array([0, 0, 1, 2, 3, 3, 3, 4, 5])
-    for k in (1, 2, 5):
-        each = alignment.hits(similarity, identities, k)
-        assert each.mean() == pytest.approx(retrieval.recall_at(similarity, identities, k))
-    each = alignment.hits(similarity, np.arange(9), 1)
-    np.testing.assert_array_equal(np.round(each, 9), similarity.argmax(axis=1) == np.arange(9))

@@ -169,3 +169,17 @@ def test_a_folder_without_maps_is_refused(tmp_path, names, why):
         (folder / name).touch()
     with pytest.raises(MedFuseError, match=why):
         CohortSettings(label_maps=str(folder))
+
+
+def test_people_of_one_map_are_not_in_training_and_held_out(maps, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(5):
+        shutil.copy(next(maps.glob("one_dseg*")), folder / f"{number}_dseg.nii.gz")
+    names = [f"sub-{number:04d}" for number in range(20)]
+    split = cohort.held_apart(names, replace(COARSE, subjects=20, label_maps=str(folder)))
+    source = [label_maps.one_of(label_maps.found(folder), COARSE.seed, index) for index in range(20)]
+    assert set(split.values()) == {"train", "valid", "test"}
+    assert all(len({split[name] for name, its in zip(names, source, strict=True) if its == one}) == 1 for one in source)
+    few = cohort.held_apart(names, replace(COARSE, subjects=20, label_maps=str(maps)))
+    assert set(few.values()) == {"train", "valid", "test"}

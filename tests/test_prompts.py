@@ -113,7 +113,7 @@ def test_what_people_type_is_read(text):
     ("a few small lesions", Statement(lesion_count="few"), ["small"], "the size of a lesion is not commanded"),
     ("thalamic atrophy of 20 %", Statement(atrophy={"thalamus": "moderate"}), ["20 %"], "a percentage"),
     ("-3 lesions", Statement(), ["-3"], "a negative number is not read"),
-    ("age -5", Statement(), ["-5"], "a negative number is not read"),
+    ("age -5", Statement(), ["age -5"], "a negative number is not read"),
     ("−6 ml", Statement(), ["−6 ml"], "a negative number is not read"),
     ("lesion volume 6", Statement(), ["lesion volume 6"], "say the unit"),
     ("nine lesions, stroke", Statement(lesion_count=9), ["stroke"], "the model knows multiple sclerosis only"),

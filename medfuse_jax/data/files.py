@@ -24,6 +24,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary sibling to write to; it becomes `path` when the block ends well and vanishes otherwise."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")     # threads may race to it
+    if path.exists() and not path.is_file():               # /dev/null, a socket, a folder: never to be replaced
+        raise MedFuseError(f"{path}: not a file: choose another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -141,6 +143,8 @@ def _locked(file: BinaryIO) -> bool:
 
 def _into_place(made: Path, path: Path, old: Path) -> None:
     if path.exists():
+        if not path.is_dir():                              # /dev/null, a socket, a file: never to be replaced
+            raise MedFuseError(f"{path}: not a folder: choose another place")
         os.replace(path, old)
     os.replace(made, path)
 

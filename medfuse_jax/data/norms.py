@@ -27,7 +27,7 @@ REFERENCE_AGE = 40.0                              # also stands in for an age th
 REFERENCE_INTRACRANIAL_ML = 1450.0                # [assume] adult mean of both sexes
 MEAN_INTRACRANIAL_ML = {"F": 1370.0, "M": 1530.0}     # [assume] stands in for a head size that is not known
 NORMS: dict[str, Norm] = {
-    "whole_brain": Norm(1099.0, -0.2, 1.0),       # ml [data]; 0.1-0.3 %/y of controls, review [paper]
+    "whole_brain": Norm(1148.0, -0.2, 1.0),       # older adults' 1099 ml [data] 22 years ago; controls, review [paper]
     "thalamus": Norm(14.3, -0.28, 0.75),          # ml [data]; controls of Azevedo 2018 [paper]; power [assume]
     "caudate": Norm(7.3, -0.3, 0.75),             # ml [data]; slope, power [assume]
     "putamen": Norm(10.2, -0.4, 0.75),            # ml [data]; slope, power [assume]

@@ -6,6 +6,7 @@ import numpy as np
 from medfuse_jax.evaluation.estimate import Figure, by_person, estimate
 from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.metrics import retrieval
+from medfuse_jax.metrics.catalogue import cited
 from medfuse_jax.stages import alignment
 
 TOWERS = ("latent", "words", "words_mask", "facts")
@@ -24,20 +25,9 @@ def figures(judged: Judged) -> dict[str, Figure]:
     found = {}
     for way, similarity in (("image_to_text", image @ text.T), ("text_to_image", text @ image.T)):
         for k in RANKS:
-            hit = by_person(hits(similarity, identities, k), judged.people)
+            hit = by_person(retrieval.hits_at(similarity, identities, k), judged.people)
             chance = {"chance": retrieval.chance_at(identities, k)}
             reference = (f"the right one is among the first {k} of {len(identities)} studies; sentences of equal facts "
-                         "are equally right; chance: a random order")
+                         f"are equally right; chance: a random order; {cited('recall_at')}")
             found[f"{way}_r@{k}"] = estimate(hit, chance, True, reference, judged.seed)
     return found
-
-
-def hits(similarity: np.ndarray, identities: np.ndarray, k: int) -> np.ndarray:
-    """What each query adds to `retrieval.recall_at`: recall of the whole set when all other queries succeed."""
-    perfect = (identities[:, None] == identities[None]).astype(np.float64)
-    count, found = len(identities), np.zeros(len(identities))
-    for query in range(count):
-        asked = perfect.copy()
-        asked[query] = similarity[query]
-        found[query] = 1.0 - count * (1.0 - retrieval.recall_at(asked, identities, k))
-    return np.clip(found, 0.0, 1.0)

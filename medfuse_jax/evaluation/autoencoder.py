@@ -15,6 +15,7 @@ from medfuse_jax.data.pipeline import Cohort
 from medfuse_jax.evaluation.estimate import Figure, by_person, estimate
 from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.metrics import image
+from medfuse_jax.metrics.catalogue import cited
 from medfuse_jax.stages import autoencoder
 
 MEAN_BRAIN = "mean_brain: the mean training volume given for everyone"
@@ -23,8 +24,8 @@ REFERENCES = {
     "psnr_clean": f"dB in the brain, all contrasts given, against the noise-free truth; {MEAN_BRAIN}",
     "psnr_from_flair": f"dB in the brain, all contrasts made from FLAIR alone; {MEAN_BRAIN}",
     "lesion_psnr": f"dB in the true lesions, studies with lesions; {MEAN_BRAIN}",
-    "ssim": f"Wang 2004 in the brain, all contrasts given, against the noisy scan; {MEAN_BRAIN}",
-    "ssim_clean": f"Wang 2004 in the brain, all contrasts given, against the noise-free truth; {MEAN_BRAIN}",
+    "ssim": f"in the brain, all contrasts given, against the noisy scan; {MEAN_BRAIN}",
+    "ssim_clean": f"in the brain, all contrasts given, against the noise-free truth; {MEAN_BRAIN}",
     "lesion_dice": "lesion probability > 0.5, studies with lesions; mean_labels: mean training lesion fraction > 0.5",
 } | dict.fromkeys([f"dice_{name}" for name in autoencoder.JUDGED],
                   "left and right together; mean_labels: the training studies' most frequent class at each voxel")
@@ -61,7 +62,8 @@ def figures(judged: Judged) -> dict[str, Figure]:
             logging.info("autoencoder: %s is left out: %s", name, MISSING.get(name, "no study has structures"))
             continue
         baseline = "mean_labels" if "dice" in name else "mean_brain"
-        found[name] = estimate(own, {baseline: float(np.nanmean(mean))}, True, reference, judged.seed)
+        paper = cited(next(metric for metric in ("psnr", "ssim", "dice") if metric in name))
+        found[name] = estimate(own, {baseline: float(np.nanmean(mean))}, True, f"{reference}; {paper}", judged.seed)
     return found
 
 

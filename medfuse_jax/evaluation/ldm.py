@@ -15,7 +15,7 @@ from medfuse_jax.evaluation.estimate import Figure, by_person, estimate, law
 from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.medfuse import BATCH, MedFuse, Reference
 from medfuse_jax.methods import guidance
-from medfuse_jax.metrics import interval
+from medfuse_jax.metrics import agreement, interval
 from medfuse_jax.stages import autoencoder, labelled, ldm
 
 RISES = {"lesion_volume_ml": True, "thalamus_ml": False}      # what ldm.CONTRASTED asks first: more?
@@ -134,7 +134,7 @@ def shares(asked: Asked, judged: Judged, latents: np.ndarray) -> dict[str, Figur
             errors.append(np.abs(told["text"] + told["image"] - 1.0).max())
     found = {"shares_sum_error": law(errors, {"none": None}, "largest |text + image - 1| over steps, people and text "
                                      f"weights {TEXT_WEIGHTS}, at most 1e-5; no baseline: it is arithmetic")}
-    ranks = np.array([interval.spearman(np.array(TEXT_WEIGHTS), one) if np.ptp(one) > LEAST_SHARE else np.nan
+    ranks = np.array([agreement.spearman(np.array(TEXT_WEIGHTS), one) if np.ptp(one) > LEAST_SHARE else np.nan
                       for one in text])
     if np.isnan(ranks).all():
         logging.info("ldm: dial_text_share_spearman is left out: the text's share never varies")

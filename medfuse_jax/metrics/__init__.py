@@ -1,1 +1,4 @@
-"""Numbers that judge: each says its paper, its range and which way is better. Numpy and scipy only."""
+"""Numbers that judge: each says its paper, its range and which way is better (all of them: `catalogue`).
+
+Numpy and scipy only.
+"""

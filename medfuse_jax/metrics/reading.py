@@ -50,7 +50,10 @@ def field_of(fact: Fact) -> str:
 
 
 def score(meant: Sequence[Statement], read: Sequence[Statement]) -> Score:
-    """Exact statements, and precision and recall by field; higher is better."""
+    """Exact statements, and precision and recall by field (van Rijsbergen 1979), 0 to 1, higher is better.
+
+    A field without facts is left out; without statements `exact` is nan.
+    """
     pairs = list(zip(meant, read, strict=True))
     said, found, both = Counter(), Counter(), Counter()
     for one, other in pairs:
@@ -65,5 +68,7 @@ def score(meant: Sequence[Statement], read: Sequence[Statement]) -> Score:
 
 
 def _share(hits: int, n: int) -> Share:
+    if not n:
+        return Share(float("nan"), 0.0, 1.0, 0)
     within = binomtest(hits, n).proportion_ci(method="wilson")
     return Share(hits / n, float(within.low), float(within.high), n)

@@ -18,6 +18,7 @@ from medfuse_jax.data.language.words import (
 )
 
 LETTERS = {
+    "skip": "",
     "number": "n", "count": "w", "article": "a", "not": "!", "nor": "/", "region": "r", "lesion": "L", "burden": "B",
     "degree": "d", "structure": "s", "preserved": "P", "atrophy": "A", "normal": "o", "ml": "m", "volume": "V",
     "tally": "C", "total": "t", "years": "y", "old": "Y", "aged": "g", "duration": "u", "edss": "e",
@@ -28,10 +29,11 @@ LETTERS = {
     "between": "v",
     "bound": "b", "spread": "±", "measure": "l", "MS": "D", "foreign": "F", "refused": "R",
     "sign": "S", "free": "f", "activity": "N", "feature": "K", "inactive": "h", "onset": "j", "stable": "J",
-    "doubt": "q",
+    "doubt": "q", "fraction": "i", "each": "E", "side": "Z", "decimal": "G",
 }
 
 
+SKIPPED = ""
 SHORT, LONG = 3, 24        # letters of words that are too short to be told apart, or too long to be one of ours
 
 
@@ -50,12 +52,17 @@ def concepts_of(tokens: list[str], lexicon: Lexicon) -> list[Concept]:
     found, at = [], 0
     stems = [stem(token) for token in tokens]
     while at < len(tokens):
-        kind, value, length = _phrase(tokens, stems, at, lexicon)
-        if kind != "skip":
-            letter = "k" if value == "deep_grey" else LETTERS[kind]      # deep grey holds lesions and has atrophy
-            found.append(Concept(letter, value, at, at + length))
-        at += length
-    return found
+        concept = concept_at(tokens, stems, at, lexicon)
+        found.append(concept)
+        at = concept.last
+    return [concept for concept in found if concept.letter != SKIPPED]
+
+
+def concept_at(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> Concept:
+    """The concept that begins at a token; its letter is `SKIPPED` where the words say nothing."""
+    kind, value, length = _phrase(tokens, stems, at, lexicon)
+    letter = "k" if value == "deep_grey" else LETTERS[kind]      # deep grey holds lesions and has atrophy
+    return Concept(letter, value, at, at + length)
 
 
 def _phrase(tokens: list[str], stems: list[str], at: int, lexicon: Lexicon) -> tuple[str, object, int]:
@@ -91,10 +98,10 @@ def _cuts(kind: str, stems: list[str], at: int, length: int, lexicon: Lexicon) -
                if inside + len(key) > at + length and (other != "lesion" or kind == "normal brain"))
 
 
-def mended(tokens: list[str], concepts: list[Concept], lexicon: Lexicon) -> dict[int, str]:
-    """Mistyped words by their place, each with the word of the lexicon that it is read as."""
+def mended(tokens: list[str], concepts: list[Concept], lexicons: list[Lexicon]) -> dict[int, str]:
+    """Mistyped words by their place, each with the word that it is read as, of the lexicon that reads its place."""
     unknown = [concept.first for concept in concepts if concept.letter == "?"]
-    found = {i: nearest(tokens[i], lexicon) for i in unknown if len(tokens[i]) > SHORT}
+    found = {i: nearest(tokens[i], lexicons[i]) for i in unknown if len(tokens[i]) > SHORT and tokens[i].isalpha()}
     return {i: word for i, word in found.items() if word is not None}
 
 

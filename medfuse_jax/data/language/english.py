@@ -186,7 +186,7 @@ UNDERSTOOD = {
     "with": {"": ("with", "showing", "shows", "show", "has", "have", "having", "but")},
     "skip": {"": ("brain MRI", "brain MR", "brain scan", "brain image", "MRI of the brain", "MRI brain",
                   "brain imaging", "white matter", "multiple sclerosis")},
-    "aside": {
+    "side": {
         "left and right are not commanded": ("left", "right", "left sided", "right sided", "unilateral"),
     },
     "bound": {"more": ("more than",), "less": ("less than", "fewer than"), "least": ("at least",),

@@ -214,7 +214,7 @@ UNDERSTOOD = {
                   "sclérose en plaques", "depuis l'examen précédent",
                   "depuis le dernier examen", "depuis l'IRM précédente", "depuis la dernière IRM",
                   "par rapport à l'examen précédent")},
-    "aside": {
+    "side": {
         "left and right are not commanded": ("gauche", "droit", "droite", "unilatéral", "unilatérale"),
     },
     "bound": {"more": ("plus de",), "less": ("moins de",), "least": ("au moins",), "most": ("au plus", "jusqu'à")},

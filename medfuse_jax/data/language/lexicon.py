@@ -11,9 +11,10 @@ from functools import cached_property
 
 from medfuse_jax.data.findings import Range
 
-NUMERIC = ("number", "article", "ml", "years")      # kinds whose value is a number
-UNPROPOSED = ("unsupported", "foreign", "aside", "measure", "skip", "bound", "between", "to", "with", "and", "or",
-              "only", "free", "contrast", "duration", "number")      # kinds whose words cure no typing mistake
+NUMERIC = ("number", "fraction", "article", "ml", "years")      # kinds whose value is a number
+UNPROPOSED = ("unsupported", "foreign", "aside", "side", "measure", "skip", "bound", "between", "to", "with", "and",
+              "or", "only", "free", "contrast", "duration", "number", "fraction", "decimal", "each",
+              "refused")      # cure no typing mistake
 Table = dict[str, tuple[str, ...]]
 Choose = Callable[[tuple[str, ...]], str]      # takes one of several forms; the canonical choice is the first
 

@@ -13,7 +13,8 @@ class Notes:
         self.warnings: list[str] = []
 
     def words(self, covered: list[Concept]) -> str:
-        return " ".join(self.tokens[covered[0].first:covered[-1].last])
+        first, last = min(concept.first for concept in covered), max(concept.last for concept in covered)
+        return " ".join(self.tokens[first:last])
 
     def warn(self, warning: str) -> None:
         if warning not in self.warnings:

@@ -3,15 +3,14 @@
 import re
 from dataclasses import replace
 
-import numpy as np
-
-from medfuse_jax.data.definitions import ends
-from medfuse_jax.data.findings import Count, Range
+from medfuse_jax.data.findings import Range
 from medfuse_jax.data.language.concepts import Concept
 from medfuse_jax.data.language.further import SIZE
+from medfuse_jax.data.language.numbers import Concepts, is_open, limited, low_and_high, number
+from medfuse_jax.data.language.portions import EACH, FRACTIONS, SIDES
 
-Concepts = list[Concept]
 DASHES = set("-–—")
+TURNED = {"<": "more", ">": "less", "≤": "least", "≥": "most"}      # behind a number
 
 
 def gathered(concepts: Concepts, tokens: list[str]) -> Concepts:
@@ -51,7 +50,8 @@ def part(found: Concepts, tokens: list[str]) -> Concepts:
 
 def interval(found: Concepts, tokens: list[str]) -> Concepts | None:
     """5 to 10; between 5 and 10; one or two; 6 ± 2"""
-    low, high = (concept.value for concept in found if concept.letter in "na")
+    low, high = (low_and_high(concept) for concept in found if concept.letter in "na")
+    low, high = low[0], high[1]
     if any(concept.letter == "," and tokens[concept.first] not in DASHES for concept in found):
         return None
     if any(concept.letter == "±" for concept in found):
@@ -99,25 +99,49 @@ def degrees(found: Concepts, tokens: list[str]) -> Concepts:
 def bound_of_a_count(found: Concepts, tokens: list[str]) -> Concepts | None:
     """More than ten lesions are eleven at least."""
     *_, bound, number_ = found
+    if is_open(number_) or found[0].letter == "!" or bound.value not in ("more", "less"):
+        return None
     value = low_and_high(number_)
-    if found[0].letter == "!" or bound.value not in ("more", "less") or any(end != int(end) for end in value):
+    if any(end != int(end) for end in value):
         return None
     return limited(found, value[0] + 1.0, max(0.0, value[1] - 1.0))
 
 
-def bound_before(found: Concepts, tokens: list[str]) -> Concepts:
+def bound_before(found: Concepts, tokens: list[str]) -> Concepts | None:
     """at least 10; no more than 10"""
-    return limited(found, *low_and_high(found[-1]))
+    return None if is_open(found[-1]) else limited(found, *low_and_high(found[-1]))
 
 
-def bound_after(found: Concepts, tokens: list[str]) -> Concepts:
+def bound_after(found: Concepts, tokens: list[str]) -> Concepts | None:
     """10 or more; 10 lesions at least"""
-    return [*limited([found[0], found[-1]], *low_and_high(found[0])), *found[1:-1]]
+    if is_open(found[0]):
+        return None
+    bound = found[-1]
+    if tokens[bound.first] in TURNED:                       # 5 < lesions
+        turned = replace(bound, value=TURNED[tokens[bound.first]], first=found[0].first, last=found[0].first)
+        built = bound_of_a_count([turned, found[0]], tokens) if not {"m", "y", "Y"} & letters(found) else None
+        return [*(built or bound_before([turned, found[0]], tokens)), *found[1:-1]]
+    return [*limited([found[0], bound], *low_and_high(found[0])), *found[1:-1]]
+
+
+def letters(found: Concepts) -> set[str]:
+    """The letters of some concepts."""
+    return {concept.letter for concept in found}
+
+
+def both_bounds(found: Concepts, tokens: list[str]) -> Concepts | None:
+    """at least 5 and at most 10; more than 5 ml but less than 10 ml"""
+    first, second = (concept for concept in found if concept.letter == "n")
+    if not is_open(first) or not isinstance(second.value, Range) or second.value.low != 0 or (
+            is_open(second) or second.value.high < first.value.low):
+        return None
+    return [number(found, first.value.low, second.value.high)]
 
 
 def plus(found: Concepts, tokens: list[str]) -> Concepts | None:
     """10+"""
-    return [number(found, found[0].value, None)] if tokens[found[1].first] == "+" else None
+    plain = tokens[found[1].first] == "+" and not isinstance(found[0].value, Range)
+    return [number(found, found[0].value, None)] if plain else None
 
 
 def size(found: Concepts, tokens: list[str]) -> Concepts:
@@ -132,6 +156,8 @@ def alone(found: Concepts, tokens: list[str]) -> Concepts:
 
 
 RULES = (
+    *SIDES,
+    *FRACTIONS,
     (r"[na]n", hundreds),
     (r"n&?n", hundreds),
     (r"n[(]n[)]", repeated),
@@ -144,49 +170,12 @@ RULES = (
     (r"(?<=n)z(?=[^n]|$)|(?<=[xX]n)z|(?<=[xX],n)z", years),
     (r"v[na][my]?[&z]n|[na][my]?z[na]|n±n|[na][|]n|(?<![egxXyu])n,n(?=[mLrk])", interval),
     (r"d[z|](?=d)", degrees),
-    (r"(?<![egu])!?b[na](?![myYl])", bound_of_a_count),
+    (r"(?<![egu])!?b[na](?![myYl]|[,&+]{0,2}b[na]m)", bound_of_a_count),
     (r"!?b[na]", bound_before),
     (r"[na][mLyrkNK]*b", bound_after),
+    (r"nm?[,&+]{0,2}n", both_bounds),
     (r"n&(?=[LrkNK])", plus),
     (r"n?l", size),
+    *EACH,
     (r"[zvb±]", alone),
 )
-
-
-def number(found: Concepts, low: float, high: float | None) -> Concept:
-    """One number in the place of several words."""
-    return Concept("n", low if low == high else Range(low, high), found[0].first, found[-1].last)
-
-
-def low_and_high(concept: Concept) -> tuple[float, float]:
-    """The ends of a number or of a closed range."""
-    return (concept.value.low, concept.value.high) if isinstance(concept.value, Range) else (concept.value,) * 2
-
-
-def limited(found: Concepts, low: float, high: float) -> Concepts:
-    """The number that a bound makes of its words: "no more than" is "at most"."""
-    rises = any(concept.value in ("more", "least") for concept in found if concept.letter == "b")
-    denied = found[0].letter == "!"
-    return [number(found, low, None) if rises != denied else number(found, 0.0, high)]
-
-
-def scaled(value: float | Range, unit: float, digits: int) -> float | Range:
-    """A number in another unit, with so many significant digits."""
-    if isinstance(value, Range):
-        return Range(scaled(value.low, unit, digits), None if value.high is None else scaled(value.high, unit, digits))
-    return float(f"{value * unit:.{digits}g}")
-
-
-def whole(count: float | Range) -> int | Range:
-    """A number of lesions."""
-    if isinstance(count, Range):
-        return Range(int(count.low), None if count.high is None else int(count.high))
-    return int(count)
-
-
-def total(parts: list[Count]) -> Count:
-    """What counts of several places make together."""
-    if len(parts) == 1:
-        return parts[0]
-    low, high = (sum(each) for each in zip(*map(ends, parts), strict=True))
-    return int(low) if low == high else Range(int(low), None if high == np.inf else int(high))

@@ -1,6 +1,7 @@
 """From the spans of the grammar to the fields of a statement: one method for each rule."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -8,21 +9,23 @@ from medfuse_jax.data.definitions import ends
 from medfuse_jax.data.findings import ATROPHY, Amount, Count, Range, Statement
 from medfuse_jax.data.language.coherence import contradictions, lesions_said, spoken
 from medfuse_jax.data.language.concepts import Concept
+from medfuse_jax.data.language.counting import Counting
 from medfuse_jax.data.language.further import LATER
-from medfuse_jax.data.language.lexicon import Lexicon
-from medfuse_jax.data.language.notes import Notes
-from medfuse_jax.data.language.quantities import scaled, whole
+from medfuse_jax.data.language.lexicon import Lexicon, stem
+from medfuse_jax.data.language.numbers import scaled
 from medfuse_jax.data.language.reading import SILENT, Span, in_doubt, prepared, spans
 from medfuse_jax.data.language.said import Reading, Said
 
 OLDEST, ADULT, WORST_EDSS = 120.0, 18.0, 10.0
 DEEP_GREY_ATROPHY = ("thalamus", "caudate", "putamen")
 SOME = Range(1)
+BRAIN = ("brain", "cerebral", "cerebrale", "cerveau", "encephale", "encephalique")      # where all lesions are
+NOTHING = (*BRAIN, "since", "for", "depui")          # may stay unread
 DOUBT = "what is only possible is not commanded"
 ELSEWHERE = "new, enlarging, resolved, dark and enhancing lesions are counted in the whole brain"
 
 
-class Reader(Notes):
+class Reader(Counting):
     """Collects the fields of one statement while the grammar walks through the text."""
 
     def __init__(self, tokens: list[str], lexicon: Lexicon):
@@ -33,9 +36,9 @@ class Reader(Notes):
 
     def read(self, concepts: list[Concept]) -> Reading:
         for concept in concepts:
-            if concept.letter in "~R":
+            if concept.letter in "~RZ":
                 self.warn(f'"{self.words([concept])}": {concept.value}')
-            if concept.letter in "RS?":
+            if concept.letter in "RSZ?":
                 self.ignore([concept])
         found = list(spans(prepared(concepts, self.lexicon.adjectives_follow)))
         doubts = [concept for concept in concepts if concept.letter == "q"]
@@ -72,10 +75,10 @@ class Reader(Notes):
     # Rules of the grammar, one method each
 
     def leftover(self, covered: list[Concept]) -> None:
-        letter, value = covered[0].letter, covered[0].value
+        letter = covered[0].letter
         if letter == "!":
             self.warn(f'"{self.words(covered)}": what it denies was not understood')
-        if letter not in SILENT and value != "whole_brain":
+        if letter not in SILENT and stem(self.words(covered)) not in NOTHING:
             self.ignore(covered)
 
     def unsupported(self, covered: list[Concept]) -> None:
@@ -102,22 +105,6 @@ class Reader(Notes):
     def unitless(self, covered: list[Concept]) -> None:
         self.ignore(covered)
         self.warn(f'"{self.words(covered)}": say the unit, ml or mm3')
-
-    def quantity(self, covered: list[Concept]) -> tuple[int | str | Range | None, float | Range | None]:
-        """The count and the volume of a phrase."""
-        count = volume = None
-        for concept, following in zip(covered, [*covered[1:], None], strict=True):
-            if following is not None and following.letter == "m":
-                volume = scaled(concept.value, following.value, 6)
-            elif concept.letter == "!":
-                count = 0
-            elif concept.letter in "nwa":
-                count = concept.value
-        if isinstance(count, float | Range):
-            if any(end not in (np.inf, end // 1) for end in ends(count)):
-                self.warn(f'"{self.words(covered)}": a number of lesions is whole')
-            count = whole(count)
-        return count, volume
 
     def lesions(self, covered: list[Concept]) -> None:
         count, volume = self.quantity(covered)
@@ -162,6 +149,8 @@ class Reader(Notes):
         count, volume = self.quantity(covered)
         structure = next(concept.value for concept in covered if concept.letter == "s")
         if structure == "whole_brain":
+            self.ignore([concept for concept in covered
+                         if concept.letter == "s" and stem(self.words([concept])) not in BRAIN])      # diffuse
             return self.lesions([concept for concept in covered if concept.letter != "s"])
         if structure == "hippocampus":
             return self.unsupported(covered)
@@ -171,7 +160,12 @@ class Reader(Notes):
     def activity(self, covered: list[Concept]) -> None:
         """New, enlarging, resolved, enhancing lesions and black holes: "three new lesions", "one enlarging"."""
         names = dict.fromkeys(concept.value for concept in covered if concept.letter in "NKh")
-        count = 0 if covered[-1].letter == "h" else self.quantity(covered)[0]
+        count, volume = self.quantity([concept for concept in covered if concept.letter != "E"])
+        count = 0 if any(concept.letter == "h" for concept in covered) else count
+        if volume is not None:
+            self.ignore([concept for concept, following in pairwise([*covered, covered[-1]])
+                         if concept.letter in "mE" or following.letter == "m"])
+            self.warn(f'"{self.words(covered)}": the volume of such lesions is not commanded, only their number')
         if count and len(names) > 1 and any(concept.letter in "&|" for concept in covered):
             self.ignore(covered)
             return self.warn(f'"{self.words(covered)}": say how many of each')
@@ -212,6 +206,8 @@ class Reader(Notes):
     def load(self, covered: list[Concept]) -> None:
         word, volume = self.degree(covered, "load", None), self.quantity([c for c in covered if c.letter != "!"])[1]
         if word is not None:
+            if not any(concept.letter in "BV" for concept in covered):      # large lesions
+                self.warn(f'"{self.words(covered)}": read as a lesion load, {spoken(word)}')
             self.put("lesion_load", word, covered)
         if volume is not None:
             self.put("lesion_volume_ml", volume, covered)
@@ -259,6 +255,12 @@ class Reader(Notes):
 
     def duration(self, covered: list[Concept]) -> None:
         self.number("disease_duration_years", covered, OLDEST)
+
+    def treated(self, covered: list[Concept]) -> None:
+        """For how long somebody has been treated is not how long the disease has lasted."""
+        self.fact(covered[:1])
+        self.ignore(covered[1:])
+        self.warn(f'"{self.words(covered)}": the duration of a treatment is not commanded')
 
     def years(self, covered: list[Concept]) -> None:
         """RRMS 12 years; RRMS 42 years: a number of years behind a disease is its duration, or an adult's age."""

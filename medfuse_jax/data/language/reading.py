@@ -12,7 +12,7 @@ from medfuse_jax.data.language.concepts import Concept
 # The grammar: letters in, rule and span out. At each place the longest match is taken, and of equals the first rule.
 
 COUNT = r"(?:n(?![myY])|[wa!])"
-SIZE = r"(?:[(]t?:?nm[)]?|t?:?nm)"
+SIZE = r"(?:[(]t?:?nmE?[)]?|t?:?nmE?)"               # 6 ml; 6 ml each
 REGIONS = r"[rk](?:(?:,[rk])*,?[&|][rk])*"                     # periventricular, cortical and infratentorial
 STRUCTURES = r"[sk](?:(?:,[sk])*,?[&|][sk](?!:?o))*"           # thalamus, caudate and putamen
 PLACES = r"[rks](?:(?:,[rks])*,?[&|]?[rks])*"
@@ -22,6 +22,7 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("unsupported", rf"[!nwdaN]{{0,4}}[rks]{{0,4}}U(?:[&|]*U)*(?:{PLACES})?[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*:?U+"),
     ("unsupported", rf"[sk]:?V?:?{SIZE}|V[sk]:?{SIZE}"),
     ("unsupported", rf"!U+[na]?(?:{PLACES})?[NLAK]{{0,3}}(?:{PLACES})?"),
+    ("unsupported", r"nm:?U+|nms+V?(?![LABKN:])"),
     ("onset", r"j:?n[yY]?"),
     ("unsupported", r"![xpcTHIOJ]"),
     ("foreign", r"[!nwdaNo]{0,4}[rks]{0,4}F(?:[|&,+]*[rks]*F)*[rks]*[LA]?(?:nm)?|(?:n|w|a|!)?[rks]*L[rks]*F+"),
@@ -32,18 +33,18 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("unitless", r"t?[VB]t?:?n(?!m)"),
     ("lesions", rf"t?(?:(?:{REGIONS})?C|C{REGIONS})t?:?n(?!m)"),
     ("lesions", rf"(?:t?(?:(?:{REGIONS})?[VB]|[VB]{REGIONS}):?)?{SIZE}(?:{REGIONS}L?|L(?:{REGIONS})?|t?[VB])?t?"),
-    ("lesions", rf"[na]?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
-    ("inside", r"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:]))"),
-    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?[+]?N*)?"),         # two new lesions
-    ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?"),                            # new lesions
-    ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?"),                   # lésions nouvelles
+    ("lesions", rf"a?(?:L(?:{REGIONS})?|{REGIONS}L)(?:n(?=[,.)]|$)|w)"),
+    ("inside", rf"(?:n(?!m)|w|a|!)?(?:sL|Ls(?![Aod:])){SIZE}?|{SIZE}(?:sL|Ls(?![Aod:]))"),
+    ("activity", rf"{COUNT}(?:{REGIONS})?N+(?:{REGIONS})?(?:[LK](?:{REGIONS})?[+]?N*)?{SIZE}?"),  # two new lesions
+    ("activity", rf"(?:{REGIONS})?N+(?:{REGIONS})?[LK](?:{REGIONS})?{SIZE}?"),                     # new lesions
+    ("activity", rf"{COUNT}?(?:{REGIONS})?L(?:{REGIONS})?[+]?N+(?:{REGIONS})?{SIZE}?"),            # lésions nouvelles
     ("activity", rf"(?:{REGIONS})?L(?:{REGIONS})?[+]?!N+(?![NLKrk])"),                             # do not enhance
     ("activity", rf"{COUNT}?(?:{REGIONS})?(?:L[+]?)?K(?:{REGIONS})?"),                             # five black holes
     ("activity", rf"K:{COUNT}(?:{REGIONS})?L?|K(?:n(?![myY])|w)(?=[,.)]|$)"),                      # black holes: 5
     ("activity", rf"(?:(?:{REGIONS})?L(?:{REGIONS})?)?[+]?h"),                                     # no longer enhance
     ("activity", rf"K[nwa]N*(?:{REGIONS})?L(?:{REGIONS})?"),                                       # enhancement of two
     ("activity", rf"(?:N+L?|LN+):{COUNT}L?"),                                                      # new lesions: 3
-    ("activity", r"!L?N(?:,N)*(?:,?[&|!]+L?[NK])+L?"),                                             # no new or enlarging
+    ("activity", r"!L?N(?:,N)*(?:(?:,?[&|]+!*|!)L?[NK])+L?"),                                      # no new or enlarging
     ("activity", rf"{COUNT}?N[&|]N+L?"),
     ("stable", rf"J(?:{REGIONS})?t?[LB]?|t?[LB][+]?:?J"),
     ("load", rf"!?dt?[BV]{SIZE}?|!t?B|t?[BV]:?(?:d(?![sk]A)|!(?![UNKLA])){SIZE}?|dL(?![rk])|L:?d(?![BVLskA])"),
@@ -55,12 +56,13 @@ GRAMMAR: tuple[tuple[str, re.Pattern], ...] = tuple((rule, re.compile(pattern)) 
     ("clear", rf"{REGIONS}(?:[&,]{STRUCTURES})?:?o|o{REGIONS}|I{REGIONS}(?![LNK])"),
     ("edss", r"e:?n"),
     ("duration", r"u[:(]?n(?:y|(?![rkLmNw]))|nyu(?![:(]?n)"),
+    ("treated", r"Tu[:(]?ny"),
     ("years", r"(?<=p)ny(?![xX])"),
     ("age", r"g:?n[yY]?|n[yY]|n(?=x)|(?<=[xX])n(?![rkLmNwtPA])|(?<=[xX][,&(.])n(?=[,.)&]|$)"),
     ("fact", r"[xpcTHIO]"),
 ))
 JOINTS = set("(),.:|&")                    # open no rule
-SILENT = set("Xatu&|+,.:()yYgoL~")     # may stay unread without a word
+SILENT = set("Xat&|+,.:()L~")     # may stay unread without a word
 
 
 Span = tuple[str, list[Concept]]      # a rule, and the concepts that it covers
@@ -87,14 +89,14 @@ def prepared(concepts: list[Concept], adjectives_follow: bool = False) -> list[C
     A negation of an unknown word ("no necrotic lesions", "pas de lésion nécrotique") must not negate the noun: the word
     becomes unsupported.
     """
-    concepts = [concept for concept in concepts if concept.letter not in "~q"]
+    concepts = [concept for concept in concepts if concept.letter not in "~qZ"]
     letters = "".join(concept.letter for concept in concepts)
     kept = []
     denied, denied_noun = re.compile(r"![?R]*$"), re.compile(r"!(?:[?R]*|[rk]*L[rk]*)$")
     carried = re.compile(r"![^,.&+]*(?<![rskc!])$")
     for i, concept in enumerate(concepts):
         letter, value = concept.letter, concept.value
-        if letter == "a" and not re.match(r"a[?]*[rskN?]*[LNK]", letters[i:]):
+        if letter == "a" and not re.match(r"a[?RS]*[rskN?S]*[LNK]", letters[i:]):
             continue
         if letter == "D":
             letter = "u" if re.search("ny$", letters[:i]) or re.match("D[(]ny", letters[i:]) else letter

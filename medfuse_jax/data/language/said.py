@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from medfuse_jax.data.findings import ATROPHY, REGIONS, Amount, Statement
 from medfuse_jax.data.labels import CONTRASTS
 from medfuse_jax.data.language.coherence import as_healthy
-from medfuse_jax.data.language.quantities import total
+from medfuse_jax.data.language.numbers import total
 
 
 @dataclass(frozen=True)

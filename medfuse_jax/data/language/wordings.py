@@ -2,6 +2,9 @@
 
 from medfuse_jax.data.language.lexicon import Table
 
+SHAPE = "the shape of a lesion is not commanded"
+SIDES = "left and right are not commanded"
+APIECE = "a number for each region is not commanded: name the regions"
 READ: dict[str, dict[str, Table]] = {
     "en": {
         "not": {"": ("w / o", "no evidence of", "no sign of", "nil", "negative for", "absence of any")},
@@ -18,8 +21,18 @@ READ: dict[str, dict[str, Table]] = {
                       "appear", "appears",
                       "pt", "pts", "hx", "dx",
                       "ms pt",
-                      "ovoid", "nodular", "punctate", "confluent", "typical of MS", "nonspecific", "non specific",
-                      "having")},
+                      "typical of MS", "nonspecific", "non specific", "having",
+                      "measuring", "measure", "measures", "both sides", "both hemispheres", "or so", "left and right",
+                      "right and left")},
+        "aside": {SHAPE: ("ovoid", "nodular", "punctate", "confluent")},
+        "side": {SIDES: ("left side", "right side", "left hand side", "right hand side", "left hemisphere",
+                         "right hemisphere", "one side", "one sided", "side", "sided", "hemisphere")},
+        "fraction": {"0.5": ("half", "one half", "a half", "half of"), "0.25": ("quarter", "quarter of"),
+                     "0.333333": ("third", "third of"), "0.1": ("tenth", "tenth of")},
+        "decimal": {"": ("point", "comma")},
+        "refused": {APIECE: ("per region", "in each region", "in every region", "each region", "every region",
+                             "per area", "in each area")},
+        "each": {"": ("each", "apiece", "a piece", "each one", "each of them", "per lesion", "per plaque", "every")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1w post gad", "post gad T1", "post gad", "T1 gad", "T1 + gad",
                                   "T1 with contrast", "T1w with contrast", "T1 with gad", "T1w with gad", "T1 c +",
@@ -51,7 +64,13 @@ READ: dict[str, dict[str, Table]] = {
         "tally": {"": ("number of T2 lesion", "T2 lesion number", "T2 lesion count", "lesion numbers",
                        "no . of lesion", "nr of lesion", "# lesion", "numbers of lesion",
                        "T2 count")},
-        "unsupported": {"juxtacortical lesions": ("subcortical", "subcortical lesion")},
+        "unsupported": {
+            "juxtacortical lesions": ("subcortical", "subcortical lesion"),
+            "": ("abnormal brain", "abnormal MRI", "abnormal scan", "pathological brain", "criteria met",
+                 "meets criteria"),
+            "brain atrophy": ("intracranial volume", "head volume", "ICV", "TIV", "grey matter volume",
+                              "gray matter volume", "white matter volume", "CSF volume", "ventricular volume",
+                              "ventricle volume")},
     },
     "fr": {
         "not": {"": ("absence d'argument pour", "absence d'argument pour une", "aucun signe de", "sans argument pour",
@@ -72,10 +91,18 @@ READ: dict[str, dict[str, Table]] = {
                       "vue", "connue", "IRM de contrôle", "examen de contrôle", "contrôle évolutif",
                       "contrôle à",
                       "dernier contrôle",
-                      "contrôle .", "contrôle :", "contrôle IRM", "pathologique", "anormale", "anormal", "nodulaire",
-                      "ovoïde", "punctiforme", "confluente",
-                      "confluent", "non spécifique", "aspécifique", "d'allure", "présence", "présence de", "pt", "pte",
-                      "actuellement", "toutes", "tous")},
+                      "contrôle .", "contrôle :", "contrôle IRM", "pathologique", "anormale", "anormal",
+                      "non spécifique", "aspécifique", "d'allure", "présence", "présence de", "pt", "pte",
+                      "actuellement", "toutes", "tous", "mesurant", "mesure", "mesurent", "faisant",
+                      "des deux côtés", "les deux hémisphères", "gauche et droit", "droit et gauche")},
+        "aside": {SHAPE: ("nodulaire", "ovoïde", "punctiforme", "confluente", "confluent")},
+        "side": {SIDES: ("côté gauche", "côté droit", "à gauche", "à droite", "hémisphère gauche", "hémisphère droit",
+                         "côté", "d'un seul côté", "d'un côté", "hémisphère")},
+        "fraction": {"0.5": ("demi", "demie", "moitié", "moitié d'un"), "0.25": ("quart", "quart de", "quart d'un"),
+                     "0.333333": ("tiers", "tiers de", "tiers d'un"), "0.1": ("dixième", "dixième de")},
+        "decimal": {"": ("virgule", "point")},
+        "refused": {APIECE: ("par région", "dans chaque région", "chaque région", "par territoire")},
+        "each": {"": ("chacune", "chacun", "par lésion", "par plaque", "chaque")},
         "contrast": {
             "ce-gadolinium_T1w": ("T1 post gad", "T1 gd +", "T1 avec contraste", "T1 avec produit de contraste",
                                   "T1 post contraste", "séquence injectée", "T1w post injection", "T1 inj"),
@@ -108,6 +135,10 @@ READ: dict[str, dict[str, Table]] = {
                         "volume total des lésions", "volume total")},
         "tally": {"": ("nombre de lésions T2", "nombre de lésions en T2", "nb lésions", "nbre lésions",
                        "nombre de plaques", "nombre d'hypersignaux")},
-        "unsupported": {"lésions juxtacorticales": ("sous-corticale", "sous-cortical", "sous-corticaux")},
+        "unsupported": {
+            "lésions juxtacorticales": ("sous-corticale", "sous-cortical", "sous-corticaux"),
+            "": ("cerveau anormal", "IRM anormale", "IRM cérébrale anormale", "IRM pathologique"),
+            "atrophie cérébrale": ("volume intracrânien", "volume de substance grise", "volume de matière grise",
+                                   "volume de substance blanche", "volume ventriculaire", "volume des ventricules")},
     },
 }

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.files import GrowingArray
 from medfuse_jax.data.prepared import Example, splits, writing
-from medfuse_jax.data.simulate import label_maps
+from medfuse_jax.data.simulate import label_maps, lesion_masks
 from medfuse_jax.data.simulate.person import SIMULATOR_VERSION, CohortSettings, Visit, simulate_person
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.progress import Progress
@@ -32,6 +33,8 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Iterator[list[Visit]]:
     """The visits of person 0, 1, 2 ... in order, drawn by `jobs` processes, with progress on stderr."""
     label_maps.derived(settings.label_maps)     # once here, so that the workers find all in the cache
+    if settings.lesion_masks is not None:
+        lesion_masks.measured(settings.lesion_masks)
     draw = partial(simulate_person, settings.seed, settings=settings)
     with Progress(f"simulating people at {settings.spacing:g} mm", settings.subjects, "person", shows=progress) as told:
         for number, visits in enumerate(drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
@@ -89,7 +92,7 @@ def _end_with_parent() -> None:
 def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progress: bool = True) -> Path:
     """Write a simulated cohort as a prepared folder (d h w); it is there whole or not at all."""
     names = [f"sub-{index + 1:04d}" for index in range(settings.subjects)]
-    split = splits(names, settings.seed)
+    split = held_apart(names, settings)
     with writing(folder, settings.spacing, "simulated", told(settings)) as writer:
         shape = (*grid.standard(settings.spacing).shape[::-1], len(labels.CONTRASTS))
         writer.arrays["clean"] = clean = GrowingArray(writer.folder / "clean.npy", shape, np.float16)
@@ -105,16 +108,31 @@ def prepared(folder: str | Path, settings: CohortSettings, jobs: int = 1, progre
     return Path(folder)
 
 
+def held_apart(names: list[str], settings: CohortSettings) -> dict[str, str]:
+    """train | valid | test of each person; who is made of one label map stays together, if there are three maps."""
+    if settings.label_maps is None:
+        return splits(names, settings.seed)
+    maps = label_maps.found(settings.label_maps)
+    source = {name: label_maps.one_of(maps, settings.seed, index).name for index, name in enumerate(names)}
+    if len(set(source.values())) < 3:
+        logging.warning("%s: fewer than three label maps: some are in training and held out", settings.label_maps)
+        return splits(names, settings.seed)
+    by_map = splits(list(source.values()), settings.seed)
+    return {name: by_map[source[name]] for name in names}
+
+
 def told(settings: CohortSettings) -> dict[str, Any]:
     """What prepared.json says of how the people were drawn."""
     return _told(settings) | {"simulator_version": SIMULATOR_VERSION}
 
 
 def _told(settings: CohortSettings) -> dict[str, Any]:
-    """The settings; label maps by what they hold, not by where they lie."""
+    """The settings; label maps and lesion masks by what they hold, not by where they lie."""
     known = asdict(settings)
-    folder = known.pop("label_maps")
-    return known if folder is None else known | {"label_maps": label_maps.digests(folder)}
+    for name, held in (("label_maps", label_maps.digests), ("lesion_masks", lesion_masks.digest)):
+        folder = known.pop(name)
+        known |= {} if folder is None else {name: held(folder)}
+    return known
 
 
 def _channels(images: np.ndarray) -> np.ndarray:

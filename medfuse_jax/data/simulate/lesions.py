@@ -23,7 +23,9 @@ RISE_YEARS, FADE_YEARS = 0.12, 1.0     # grows over weeks, shrinks partly within
 # Enhancement lasts a few weeks: 2.4 enhancing beside 11 new lesions at yearly scans of two years (AFFIRM) [paper].
 ENHANCES_YEARS, CHRONIC_YEARS = 0.12, 0.5
 TRIES = 40
-CONFLUENT_MM3, CLINGING = 1000.0, 3.5   # above this size, a mm from the ventricle counts as so many along it [assume]
+LARGE_POWER, APART_MM = 5, 30.0        # lesions above CONFLUENT_MM3 start where lesions are likely, and apart [assume]
+UNEVEN = 0.22                          # standard deviation of the logarithm of a confluent lesion's reach [assume]
+CONFLUENT_MM3, CLINGING = 1000.0, 4.0   # above this size, a mm from the ventricle counts as so many along it [assume]
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def _piece(voxels: np.ndarray) -> np.ndarray:
 class Ground:
     """Where lesions of each region may start and grow in one brain, and what is taken already."""
 
-    def __init__(self, structures: np.ndarray, spacing: float):
-        self.structures, self.spacing = structures, spacing
+    def __init__(self, structures: np.ndarray, spacing: float, likely: np.ndarray | None = None):
+        self.structures, self.spacing, self.likely = structures, spacing, likely
         white = np.isin(structures, WHITE_MATTER)
         deep_grey = np.isin(structures, DEEP_GREY)
         cortex = np.isin(structures, CORTEX)
@@ -106,6 +108,7 @@ class Ground:
             "juxtacortical": white & free, "deep_white": white & free & ~under,
         }
         self.seeds = {region: np.flatnonzero(mask) for region, mask in self.starts.items()}
+        self.large: list[np.ndarray] = []                     # middles of lesions above CONFLUENT_MM3
         self.blocked = np.zeros(structures.shape, bool)       # lesions and the gap of one voxel around them
 
     @cached_property
@@ -115,6 +118,8 @@ class Ground:
 
     def take(self, voxels: np.ndarray) -> None:
         """Block the voxels (n, 3) of a lesion and a gap around them."""
+        if len(voxels) * self.spacing**3 > CONFLUENT_MM3:
+            self.large.append(voxels.mean(axis=0))
         low = np.maximum(voxels.min(axis=0) - 1, 0)
         high = np.minimum(voxels.max(axis=0) + 2, self.structures.shape)
         part = np.zeros(high - low, bool)
@@ -135,12 +140,14 @@ def _band(of: np.ndarray, target: np.ndarray, spacing: float, within_mm: float) 
     return band
 
 
-def place(plan: list[Planned], structures: np.ndarray, spacing: float) -> list[Placed]:
+def place(plan: list[Planned], structures: np.ndarray, spacing: float,
+          likely: np.ndarray | None = None) -> list[Placed]:
     """Put a plan's lesions into a brain (uint8 classes of the head's box), the largest first. Deterministic.
 
+    likely: how likely lesions are at each voxel, 0 to 1 (`sites`); None: alike everywhere in a region.
     Lesions keep a gap of one voxel, so that as many are measured as were planned; what finds no room is left out.
     """
-    ground = Ground(structures, spacing)
+    ground = Ground(structures, spacing, likely)
     placed = []
     for lesion in sorted(plan, key=lambda one: -one.volume_ml):
         number = max(1, round(lesion.volume_ml * 1000 / spacing**3))
@@ -156,7 +163,7 @@ def _best(ground: Ground, region: str, number: int, random: np.random.Generator)
     """Grow from a few places and keep the first that reaches its size, or the largest."""
     best = None
     for _ in range(4):
-        seed = _seed(ground, region, random)
+        seed = _seed(ground, region, random, number * ground.spacing**3 > CONFLUENT_MM3)
         if seed is None:
             break
         voxels = _grow(ground, region, seed, number, random)
@@ -167,18 +174,25 @@ def _best(ground: Ground, region: str, number: int, random: np.random.Generator)
     return best
 
 
-def _seed(ground: Ground, region: str, random: np.random.Generator) -> np.ndarray | None:
-    """A free voxel where a lesion of the region may start."""
+def _seed(ground: Ground, region: str, random: np.random.Generator, large: bool) -> np.ndarray | None:
+    """A free voxel where a lesion of the region may start; large ones keep closer to where lesions are likely."""
     seeds, taken = ground.seeds[region], ground.blocked.reshape(-1)
     if not len(seeds):
         return None
-    drawn = seeds[random.integers(len(seeds), size=TRIES)]
+    drawn = seeds[random.integers(len(seeds), size=4 * TRIES if large else TRIES)]
     free = drawn[~taken[drawn]]
     if not len(free):
         free = seeds[~taken[seeds]]
         if not len(free):
             return None
-    return np.array(np.unravel_index(free[0], ground.structures.shape))
+    which = 0
+    if ground.likely is not None:
+        weight = ground.likely.reshape(-1)[free].astype(np.float64) ** (LARGE_POWER if large else 1)
+        for centre in ground.large if large else ():
+            apart = np.stack(np.unravel_index(free, ground.structures.shape), axis=-1) - centre
+            weight *= 1 - 0.95 * np.exp(-(apart**2).sum(axis=-1) / (2 * (APART_MM / ground.spacing) ** 2))
+        which = np.searchsorted(np.cumsum(weight), random.random() * weight.sum())
+    return np.array(np.unravel_index(free[min(which, len(free) - 1)], ground.structures.shape))
 
 
 def _grow(ground: Ground, region: str, seed: np.ndarray, number: int, random: np.random.Generator) -> np.ndarray:
@@ -210,12 +224,14 @@ def _uneven(ground: Ground, region: str, seed: np.ndarray, offsets: np.ndarray, 
     axis, stretch = random.standard_normal(3), random.uniform(1.0, 1.7)
     if region == "periventricular":
         if number * ground.spacing**3 > CONFLUENT_MM3:  # a confluent cap: along the ventricle, and not far from it
-            rough = ndimage.gaussian_filter(random.standard_normal(offsets.shape[:3], dtype=np.float32), 2.0) * 10.0
+            rough = _rough(random, offsets.shape[:3], (1.5, 4.0), ground.spacing)
             low = (seed + offsets[0, 0, 0]).astype(int)
             box = tuple(slice(a, a + n) for a, n in zip(low, offsets.shape[:3], strict=True))
             from_wall = ground.from_ventricles[box] / np.float32(ground.spacing)
             reach = np.sqrt((offsets**2).sum(axis=-1) + (np.float32(CLINGING) * from_wall) ** 2)
-            return reach * (1 + 0.15 * np.clip(rough, -2, 2))
+            if ground.likely is not None:
+                reach = reach / np.sqrt(ground.likely[box])
+            return reach * np.exp(UNEVEN * rough)
         # an ovoid at right angles to the ventricle (Dawson's finger)
         axis, stretch = _away(ground, seed) + 0.2 * axis, random.uniform(1.3, 2.2)
     axis = (axis / np.linalg.norm(axis)).astype(np.float32)
@@ -225,6 +241,16 @@ def _uneven(ground: Ground, region: str, seed: np.ndarray, offsets: np.ndarray, 
     if number > 12:
         rough = ndimage.gaussian_filter(rough, 1.5) * 6.0
     return np.sqrt(square) * (1 + 0.15 * np.clip(rough, -2.5, 2.5)) + 1e-3 * np.abs(along)
+
+
+def _rough(random: np.random.Generator, shape: tuple[int, ...], scales_mm: tuple[float, ...],
+           spacing: float) -> np.ndarray:
+    """Smooth noise of several scales (x, y, z), about unit variance: rims of lesions have no one curvature."""
+    found = np.zeros(shape, np.float32)
+    for scale in scales_mm:
+        noise = ndimage.gaussian_filter(random.standard_normal(shape, dtype=np.float32), max(scale / spacing, 0.6))
+        found += noise / max(float(noise.std()), 1e-6)
+    return found / np.float32(np.sqrt(len(scales_mm)))
 
 
 def _away(ground: Ground, seed: np.ndarray) -> np.ndarray:

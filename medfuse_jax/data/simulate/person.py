@@ -9,14 +9,14 @@ import numpy as np
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.definitions import FLUID, SMALLEST_LESION_MM3
 from medfuse_jax.data.findings import Findings
-from medfuse_jax.data.simulate import acquisition, images, label_maps, plans, randomise
-from medfuse_jax.data.simulate.anatomy import CROP_MM, Head, head
+from medfuse_jax.data.simulate import acquisition, images, label_maps, lesion_masks, plans, randomise, sites
+from medfuse_jax.data.simulate.anatomy import CROP_MM, TEMPLATE_SHRINK, Head, head, to_voxels
 from medfuse_jax.data.simulate.atrophy import Brain, brain
 from medfuse_jax.data.simulate.lesions import Placed, place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
-SIMULATOR_VERSION = 5
+SIMULATOR_VERSION = 6
 FINEST_WORKING_MM = 1.0
 BLACK_HOLE = 0.3                    # darkness on T1 from which a lesion is called one [assume]
 GOLDEN = 0.6180339887498949
@@ -34,6 +34,7 @@ class CohortSettings:
     natural_fraction: float = 0.5         # the others follow the command mixture
     refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
     label_maps: str | None = None         # folder of whole-brain label maps that people are made of, not the template
+    lesion_masks: str | None = None       # folder of real lesion masks that natural people's lesions are drawn from
     gadolinium: float = 0.0               # share of visits with T1w after gadolinium
     missing: float = 0.0                  # share of contrasts left out, FLAIR less often; one stays at least
     randomise: float = 0.0                # share of visits of randomised domains
@@ -49,6 +50,8 @@ class CohortSettings:
             raise MedFuseError(f"spacing={self.spacing:g}: take 1, 2, 4 or 8 mm (divisors of 8, at least 0.5)")
         if self.label_maps is not None:
             label_maps.found(self.label_maps)
+        if self.lesion_masks is not None:
+            lesion_masks.found(self.lesion_masks)
 
     @property
     def factor(self) -> int:
@@ -82,8 +85,10 @@ def is_natural(index: int, settings: CohortSettings) -> bool:
 
 def plan(seed: int, index: int, settings: CohortSettings) -> list[plans.VisitPlan]:
     """What will happen to a person: no image is drawn."""
+    real = settings.lesion_masks
     return plans.visits(np.random.default_rng([seed, index, 0]), settings.visits, natural=is_natural(index, settings),
-                        counterfactual=settings.counterfactual, voxel_ml=settings.working_mm**3 / 1000)
+                        counterfactual=settings.counterfactual, voxel_ml=settings.working_mm**3 / 1000,
+                        real=None if real is None else lesion_masks.measured(real).of_one)
 
 
 class State(NamedTuple):
@@ -101,12 +106,13 @@ def states(seed: int, index: int, settings: CohortSettings) -> Iterator[State]:
     visits = plan(seed, index, settings)
     source = label_maps.chosen(settings.label_maps, seed, index)
     anatomy = head(np.random.default_rng([seed, index, 1]), visits[0].covariates.sex, settings.working_mm, source)
+    likely = likelihood(anatomy, settings)
     apart, placed, earlier = independent(index, settings), None, None
     for visit in visits:
         who = visit.covariates
         body = brain(anatomy, who.age, who.sex, visit.deviation)
         if placed is None or apart:
-            placed = place(visit.lesions, body.structures, anatomy.spacing)
+            placed = place(visit.lesions, body.structures, anatomy.spacing, likely)
         looks = _in_tissue([look(lesion, who.date_years) for lesion in placed], body)
         mask = np.zeros(body.structures.shape, bool)
         for lesion in looks:
@@ -118,6 +124,14 @@ def states(seed: int, index: int, settings: CohortSettings) -> Iterator[State]:
             disease_duration_years=who.disease_duration_years, date_years=who.date_years, contrasts=images.SHOWN)
         yield State(anatomy, body, looks, mask, findings)
         earlier = body.structures, mask, who.date_years
+
+
+def likelihood(anatomy: Head, settings: CohortSettings) -> np.ndarray:
+    """How likely lesions are at the voxels of the head's box, float32 (x, y, z)."""
+    points = anatomy.nodes if anatomy.atlas.own else sites.true_size(anatomy.nodes, TEMPLATE_SHRINK)
+    real = settings.lesion_masks
+    at_nodes = sites.likelihood(points) if real is None else lesion_masks.measured(real).likelihood(points)
+    return to_voxels(at_nodes[None], anatomy)[0]
 
 
 def look(lesion: Placed, years: float) -> images.Look:

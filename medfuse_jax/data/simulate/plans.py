@@ -4,6 +4,7 @@ Two kinds. Natural: lesion loads, counts, sizes and places as measured in patien
 Command: counts, volumes, regions and atrophy grades spread evenly, so that what a sentence asks is inside the range.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +21,7 @@ LARGE_SHARE, LARGE_ML = 0.02, 1.0                      # lesions above 1 ml: sha
 # Regions of lesions below 1 ml, chosen so that all lesions meet the measured shares of the count [data].
 SMALL_REGIONS = {"infratentorial": 0.07, "periventricular": 0.14, "deep_grey": 0.015, "cortical": 0.03,
                  "juxtacortical": 0.42, "deep_white": 0.325}
-LARGE_PERIVENTRICULAR = 0.93
+LARGE_REGIONS = {"periventricular": 0.93, "infratentorial": 0.025, "deep_white": 0.045}     # above 1 ml [data]
 COMMAND_REGIONS = {"infratentorial": 0.13, "periventricular": 0.32, "deep_grey": 0.08, "cortical": 0.10,
                    "juxtacortical": 0.20, "deep_white": 0.17}            # [assume]
 COMMAND_COUNTS, COMMAND_ML, COMMAND_NONE = 20, (0.3, 50.0), 0.15
@@ -42,6 +43,7 @@ INTRACORTICAL = 0.65             # of cortical lesions; the others are leukocort
 CORTICAL_COUPLING = {"thalamus": -0.6, "caudate": -0.5}      # percent a cortical lesion (Kalinin 2020) [assume]
 ACCELERATION = 0.2               # of atrophy, for a load one standard deviation above the usual one [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
+EARLY_ML = 5.0                   # a first episode is rare with more lesion than this, frequent with less [assume]
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,20 @@ class VisitPlan:
     lesions: list[Planned] = field(default_factory=list)
 
 
-def visits(random: np.random.Generator, number: int, *, natural: bool, counterfactual: bool,
-           voxel_ml: float) -> list[VisitPlan]:
+Drawn = Callable[[np.random.Generator], list[tuple[str, float]]]      # regions and volumes (ml) of a person's lesions
+
+
+def visits(random: np.random.Generator, number: int, *, natural: bool, counterfactual: bool, voxel_ml: float,
+           real: Drawn | None = None) -> list[VisitPlan]:
     """A person's visits. Lesions below half of a working voxel (`voxel_ml`) are left out: no grid could show them.
+
+    real: draws the lesions of a natural person from those of real patients; None: by the constants here.
 
     A natural person's visits share one list of lesions, and so do a command person's unless `counterfactual`: then each
     visit is an independent state of the same anatomy, all on date 0.
     """
     if natural:
-        return _natural(random, number, voxel_ml)
+        return _natural(random, number, voxel_ml, real)
     sex = "F" if random.random() < 0.6 else "M"
     age = float(np.round(random.uniform(20, 70), 1))
     if counterfactual:
@@ -86,19 +93,24 @@ def visits(random: np.random.Generator, number: int, *, natural: bool, counterfa
 # Natural people
 
 
-def _natural(random: np.random.Generator, number: int, voxel_ml: float) -> list[VisitPlan]:
+def _natural(random: np.random.Generator, number: int, voxel_ml: float, real: Drawn | None) -> list[VisitPlan]:
     sex = "F" if random.random() < 23 / 30 else "M"
     age = float(np.round(natural_age(random), 1))
     if random.random() < CONTROLS:
         deviation = {name: CONTROL_DEVIATION * random.standard_normal() for name in ATROPHY}
         healthy = Covariates(age, sex, "control", "none", 0.0, 0.0)
         return _follow(random, VisitPlan(healthy, deviation), number, voxel_ml)
-    phenotype = str(random.choice(list(PHENOTYPE_SHARES), p=list(PHENOTYPE_SHARES.values())))
+    if real is None:
+        load_ml, count = natural_load(random)
+        lesions = natural_lesions(random, load_ml, count)
+    else:
+        lesions = [_lesion(random, region, volume) for region, volume in real(random)]
+        load_ml = sum(lesion.volume_ml for lesion in lesions)
+    shares = PHENOTYPE_SHARES | {"CIS": PHENOTYPE_SHARES["CIS"] * (2.5 if load_ml < EARLY_ML else 0.25)}
+    phenotype = str(random.choice(list(shares), p=_shares(shares)))
     years = {"CIS": random.uniform(0, 1), "RRMS": random.gamma(2, 3.5), "SPMS": random.uniform(10, 25),
              "PPMS": random.uniform(2, 15)}[phenotype]
     duration = float(np.round(min(years, age - 16), 1))
-    load_ml, count = natural_load(random)
-    lesions = natural_lesions(random, load_ml, count)
     pace = random.gamma(4, 0.25)
     cortical = sum(lesion.region == "cortical" for lesion in lesions)
     deviation = {name: float(np.clip(3 * random.standard_normal() + pace * DRIFT[name] * duration
@@ -144,16 +156,15 @@ def natural_lesions(random: np.random.Generator, load_ml: float, count: int) -> 
     """Many small lesions and few large ones, mostly periventricular, that hold the rest of the volume."""
     small = SIZE_MEDIAN_MM3 / 1000 * np.exp(SIZE_SIGMA * random.standard_normal(count))
     small = np.clip(small, 0.003, LARGE_ML)
-    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), 1 + load_ml // 15, max(1, load_ml // LARGE_ML)))
+    least, most = 1 + (load_ml > 5) + load_ml // 20, max(1, load_ml // LARGE_ML)      # beside both ventricles [assume]
+    large_count = int(np.clip(random.poisson(LARGE_SHARE * count), least, most))
     wanted = load_ml * random.uniform(0.62, 0.80) if load_ml > 3 else load_ml * random.uniform(0.2, 0.5)
     small = np.clip(small * (load_ml - wanted) / small.sum(), 0.003, LARGE_ML) if count > large_count else small[:0]
-    large = wanted * random.dirichlet(np.full(large_count, 1.5))
+    large = wanted * random.dirichlet(np.full(large_count, 3.0))
     places = random.choice(list(SMALL_REGIONS), size=len(small), p=_shares(SMALL_REGIONS))
     plan = [_lesion(random, str(region), volume) for region, volume in zip(places, small, strict=True)]
-    for volume in large:
-        beside = random.random() < LARGE_PERIVENTRICULAR
-        plan.append(_lesion(random, "periventricular" if beside else "deep_white", volume))
-    return plan
+    places = random.choice(list(LARGE_REGIONS), size=len(large), p=_shares(LARGE_REGIONS))
+    return plan + [_lesion(random, str(region), volume) for region, volume in zip(places, large, strict=True)]
 
 
 def _shares(weights: dict[str, float]) -> np.ndarray:

@@ -4,11 +4,21 @@ Patches (cubes of 24 mm inside the brain) of real and of simulated scans are tol
 patients are judged by models that saw none of their patches (Lopez-Paz & Oquab 2017).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, optimize, special, stats
+
+from medfuse_jax.data import bids, labels
+from medfuse_jax.data.brain import estimate
+from medfuse_jax.data.nifti import read_mask, read_volume
+from medfuse_jax.data.resampling import coarser, resample
+from medfuse_jax.data.simulate import cohort
+from medfuse_jax.data.simulate.person import CohortSettings
+from medfuse_jax.errors import MedFuseError
+from medfuse_jax.progress import Progress
 
 PATCH_MM, STRIDE_MM, INSIDE = 24.0, 6.0, 0.95     # a patch is a cube with at least this share inside the brain
 PATCHES = 60                                      # of one volume, at most
@@ -145,3 +155,52 @@ class Judge(NamedTuple):
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Scores (n,) of rows of features, higher for simulated; without offset, which ranks do not need."""
         return (rows - self.centre) / self.scale @ self.weights
+
+
+# Whole trees
+
+
+def beside(tree: str | Path, settings: CohortSettings, jobs: int = 1) -> dict[str, Told]:
+    """How well each contrast of a BIDS tree of real scans is told from simulated people of `settings`.
+
+    Scans are resampled to the people's spacing and stripped by the tree's brain masks, or estimated ones. One visit a
+    simulated person.
+    MedFuseError without two real people of any contrast.
+    """
+    studies = [study for study in bids.index(tree) if study.contrasts and not study.problem]
+    real: dict[str, dict[str, list[np.ndarray]]] = {}
+    with Progress("reading real scans", len(studies), "study") as told:
+        for number, study in enumerate(studies, start=1):
+            for contrast, volume in _stripped(study, settings.spacing).items():
+                real.setdefault(contrast, {}).setdefault(study.person, []).append(volume)
+            told.tell(number)
+    simulated: dict[str, list[list[np.ndarray]]] = {}
+    for visits in cohort.people(settings, jobs):
+        for contrast in visits[0].present:
+            channel = labels.CONTRASTS.index(contrast)
+            simulated.setdefault(contrast, []).append([visit.images[..., channel] for visit in visits])
+    both = [name for name in labels.CONTRASTS if len(real.get(name, ())) > 1 and len(simulated.get(name, ())) > 1]
+    if not both:
+        raise MedFuseError(f"{tree}: fewer than two people of any contrast: a classifier needs more to be judged")
+    return {name: two_sample(list(real[name].values()), simulated[name], settings.spacing, settings.seed)
+            for name in both}
+
+
+def _stripped(study: bids.Study, spacing: float) -> dict[str, np.ndarray]:
+    """The contrasts of a study in its own pose, voxels of `spacing`, without skull."""
+    found = {}
+    for contrast, path in study.contrasts.items():
+        scan = read_volume(path)
+        mask = read_mask(study.brain_mask, like=scan) if study.brain_mask else estimate(scan)[0]
+        found[contrast] = resample(scan.array * mask, scan.affine, coarser(scan.grid, spacing))
+    return found
+
+
+def table(told: Mapping[str, Told]) -> str:
+    """The contrasts as Markdown; nothing for none."""
+    lines = ["", "| real and simulated told apart | AUC (0.5 not at all, 1 always) | 95 % interval | by most |",
+             "|---|---|---|---|"]
+    for name, one in told.items():
+        by = sorted(one.weights, key=lambda feature: -abs(one.weights[feature]))[:3]
+        lines.append(f"| {name} | {one.auc:.2f} | {one.interval[0]:.2f} to {one.interval[1]:.2f} | {', '.join(by)} |")
+    return "\n".join(lines) + "\n" if told else ""

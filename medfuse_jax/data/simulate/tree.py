@@ -17,6 +17,7 @@ from medfuse_jax.data.tables import write_table
 from medfuse_jax.errors import MedFuseError
 
 BIDS_VERSION = "1.9.0"
+ALBUM = "derivatives/truth/album.png"
 FIRST_VISIT = datetime(2000, 1, 1, 9)         # dates of visits are not secret here: nobody was scanned
 DAYS_A_YEAR = 365.25
 
@@ -40,6 +41,7 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
                 _write_visit(root, truth, person, f"ses-{number:02d}", visit, settings, language)
         write_table(rows, root / "participants.tsv")
         _write_json(root / "participants.json", COLUMNS)
+        _write_json(root / "sessions.json", {name: COLUMNS[name] for name in ("age", "edss")})
         named = [{"index": structure.index, "name": structure.name} for structure in labels.STRUCTURES]
         write_table(named, truth / "dseg.tsv")
         write_table(named, truth / "labels.tsv")
@@ -49,7 +51,7 @@ def bids(out: str | Path, settings: CohortSettings, language: str = "en", jobs: 
             "Name": "Truth behind the simulated MS cohort", "DatasetType": "derivative"})
         (root / "README").write_text(README if settings.label_maps is None else README + OF_MAPS)
         # Findings and reports are not NIfTI: a validator is told so.
-        (root / ".bidsignore").write_text("**/*_findings.json\n**/*_report.txt\n**/labels.tsv\n")
+        (root / ".bidsignore").write_text(f"**/*_findings.json\n**/*_report.txt\n**/labels.tsv\n{ALBUM}\n")
     return out
 
 
@@ -60,11 +62,11 @@ structures (dseg, FreeSurfer numbers), lesions (label-lesion_mask), findings and
 """
 OF_MAPS = "The heads are those of label maps of real people (dataset_description.json: digests), turned and bent.\n"
 COLUMNS = {
-    "age": {"Description": "age at the first visit", "Units": "year"},
+    "age": {"Description": "age at the first visit; in sessions, at that visit", "Units": "year"},
     "sex": {"Description": "sex", "Levels": {"F": "female", "M": "male"}},
     "phenotype": {"Description": "course of the disease (Lublin 2013), or control"},
     "treatment": {"Description": "efficacy of the treatment", "Levels": {"untreated": "", "moderate": "", "high": ""}},
-    "edss": {"Description": "Expanded Disability Status Scale at the first visit"},
+    "edss": {"Description": "Expanded Disability Status Scale at the first visit; in sessions, at that visit"},
     "disease_duration_years": {"Description": "years since the first symptom, at the first visit", "Units": "year"},
 }
 
@@ -106,9 +108,11 @@ def _write_visit(root: Path, truth: Path, person: str, session: str, visit: Visi
 
 def _description(name: str, settings: CohortSettings) -> dict[str, Any]:
     made = {"Name": "medfuse_jax simulator", "Version": f"{medfuse_jax.__version__} ({SIMULATOR_VERSION})"}
-    licence = "CC0" if settings.label_maps is None else "that of the label maps which the people are made of"
-    return {"Name": name, "BIDSVersion": BIDS_VERSION, "License": licence, "GeneratedBy": [made],
-            "settings": cohort.told(settings), "synthetic": True, "notice": NOTICE}
+    sources = [name for name, there in (("label maps", settings.label_maps), ("lesion masks", settings.lesion_masks))
+               if there is not None]
+    licence = f"that of the {' and '.join(sources)} which the people are made of" if sources else "CC0"
+    return {"Name": name, "BIDSVersion": BIDS_VERSION, "License": licence, "Authors": ["medfuse_jax simulator"],
+            "GeneratedBy": [made], "settings": cohort.told(settings), "synthetic": True, "notice": NOTICE}
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
