@@ -47,7 +47,8 @@ EXTRAS = {
         "scikit-image>=0.25",
     ],
     # Only what `make test-all` compares with.
-    "oracle": ["bids-validator-deno>=2.0", "playwright>=1.49", "surface-distance>=0.1", "torch>=2.5"],
+    "oracle": ["bids-validator-deno>=2.0", "playwright>=1.49", "surface-distance>=0.1", "torch>=2.5",
+               "transformers>=5,<6"],
 }
 
 setup(

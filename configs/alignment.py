@@ -24,7 +24,13 @@ PRESETS = {
 def get_config(preset: str = "auto"):
     config = base("alignment", borrow=("autoencoder",))
     config.model = dict(width=64, heads=4, text_depth=2, image_depth=1, embedding=64, patch=2)
-    config.text = dict(length=96, vocabulary=2048, facts=True)     # facts: findings tokens beside the words
+    config.text = dict(
+        length=96, vocabulary=2048, facts=True,      # facts: findings tokens beside the words
+        pretrained="",                               # or the folder of a BERT, RoBERTa, ModernBERT or CLIP checkpoint
+        tune="frozen",                               # of it: frozen | lora | full
+        lora=dict(rank=8, alpha=16.0),
+        encoder=dict(),                              # what the checkpoint is: read from its folder, kept with the run
+    )
     config.loss = dict(kind="infonce")                             # infonce | siglip
     config.optimizer.rate = 2e-3
     return apply(config, preset, PRESETS)

@@ -25,6 +25,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "data.language": ("en", "fr", "both"), "optimizer.decay": ("cosine", "constant"),
     "process.prediction": ("flow", "v", "eps"), "process.levels": ("logit_normal", "uniform"),
     "sampler.name": ("euler", "heun"), "loss.kind": ("infonce", "siglip"),
+    "text.tune": ("frozen", "lora", "full"),
 }
 LEAST: dict[str, float] = {
     "steps": 1, "batch": 1, "seed": 0, "log_every": 0, "evaluate_every": 0, "checkpoint_every": 0, "mesh.space": 1,
@@ -36,7 +37,7 @@ LEAST: dict[str, float] = {
     "model.depth": 1, "model.patch": 1, "model.features": 1,
     "condition.forget_text": 0, "condition.forget_image": 0, "condition.masked": 0,
     "loss.forget_contrast": 0, "loss.gradient": 0, "loss.lesion": 0, "loss.structures": 0, "loss.lesions": 0,
-    "loss.divergence": 0, "loss.planes": 0,
+    "loss.divergence": 0, "loss.planes": 0, "text.length": 2, "text.lora.rank": 1, "text.lora.alpha": 0,
 }
 MOST: dict[str, float] = {
     "seed": 2**31 - 1, "data.seed": 2**31 - 1, "optimizer.rate": 1, "optimizer.weight_decay": 1,

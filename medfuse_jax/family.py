@@ -19,7 +19,7 @@ from medfuse_jax.data.pipeline import Cohort, Examples
 from medfuse_jax.data.simulate import cohort as simulated
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.progress import Progress
-from medfuse_jax.stages import alignment, autoencoder, ldm
+from medfuse_jax.stages import alignment, autoencoder, ldm, pretrained
 from medfuse_jax.stages.stage import Borrowed, Stage
 from medfuse_jax.train import checkpoint, loop, sharding, signals
 from medfuse_jax.train.digest import digests_on_host, shapes
@@ -39,6 +39,7 @@ def train(config: ConfigDict, workdir: Path, configs: Path, said: Said | None = 
     """
     folder, said = workdir / config.stage, {} if said is None else said
     same_preset(folder, config)
+    config = pretrained.described(config, read_json(folder / "config.json"))
     borrowed = {}
     for name in config.borrow:
         place = Path(config.borrow[name] or workdir / name)
@@ -176,15 +177,20 @@ def prepared(config: ConfigDict, workdir: Path, trusted: bool = False) -> Path:
 
 
 def words(config: ConfigDict, folder: Path) -> Any:
-    """The family's tokenizer: built once, before the alignment is trained, and kept beside it."""
+    """The family's tokenizer: made once, before the alignment's first checkpoint, and kept beside it."""
     if config.stage == "autoencoder":
         return None
-    home = folder if config.stage == "alignment" else Path(config.borrow["alignment"] or folder.parent / "alignment")
-    if (home / TOKENIZER).exists():
+    trains = config.stage == "alignment"
+    home = folder if trains else Path(config.borrow["alignment"] or folder.parent / "alignment")
+    if (home / TOKENIZER).exists() and not (trains and checkpoint.latest(home) is None):
         return tokens.Tokenizer.load(home / TOKENIZER)
-    if config.stage != "alignment":
+    if not trains:
         raise MedFuseError(f"{home / TOKENIZER} is missing: train the alignment again")
-    tokenizer = tokens.build(config.text.vocabulary)
+    if config.text.encoder:
+        text = config.text
+        tokenizer = tokens.of_checkpoint(pretrained.home(config), text.encoder.vocabulary, text.length)
+    else:
+        tokenizer = tokens.build(config.text.vocabulary)
     if sharding.chief():
         home.mkdir(parents=True, exist_ok=True)
         tokenizer.save(home / TOKENIZER)

@@ -132,8 +132,7 @@ class MedFuse:
     @cached_property
     def tokenizer(self) -> Any:
         """The words that this family knows."""
-        home = Path(self.stage("ldm").config.borrow["alignment"] or self.workdir / "alignment")
-        return tokens.Tokenizer.load(home / family.TOKENIZER)
+        return family.words(self.stage("ldm").config, self.workdir / "ldm")
 
     @cached_property
     def _lent(self) -> Any:

@@ -2,6 +2,7 @@
 
     floor 1   errors axes cache config overrides data metrics        words, files, numbers; no jax in data and metrics
               figures album planes progress synthetic captions request
+              weights
     floor 2   models methods explain                                 arrays in, arrays out
     floor 3   stages                                                 what is learned, from what loss
     floor 4   train family medfuse command benchmark evaluation      train knows the protocol, never a stage
@@ -18,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     1: {"errors", "axes", "cache", "config", "overrides", "data", "metrics", "figures", "album", "planes", "progress",
-        "synthetic", "captions", "request"},
+        "synthetic", "captions", "request", "weights"},
     2: {"models", "methods", "explain"},
     3: {"stages"},
     4: {"train", "family", "medfuse", "command", "benchmark", "evaluation"},

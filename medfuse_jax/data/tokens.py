@@ -17,12 +17,15 @@ import tokenizers
 from absl import logging
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
+from medfuse_jax.data import pretrained
 from medfuse_jax.data.definitions import GRADES, LOAD_ML, ends
 from medfuse_jax.data.findings import ACTIVITY, ATROPHY, PHENOTYPES, REGIONS, TREATMENTS, Amount, Range, Statement
 from medfuse_jax.data.language import LEXICONS, entail, random_statement, write
 from medfuse_jax.errors import MedFuseError
 
 PAD, UNKNOWN, START, END = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+PADS = (PAD, "<pad>", "<|endoftext|>", "</s>")      # what others call it, or put there
+RARE = 0.05                           # share of pieces from which it is said that a vocabulary does not know our words
 SENTENCES = 300                       # of each language that word frequencies are counted in
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?()[]/+-'\"%&=<>_*#@~"     # anything typed can be spelled
 
@@ -48,7 +51,7 @@ def corpus(seed: int = 0) -> list[str]:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Word pieces of prompts, in a frame of [CLS] ... [SEP] [PAD] ..."""
+    """Word pieces of prompts, in a frame of [CLS] ... [SEP] [PAD] ..., or in that of a pretrained encoder."""
 
     tokenizer: tokenizers.Tokenizer
 
@@ -60,6 +63,11 @@ class Tokenizer:
         """Names the vocabulary: two models speak the same words when their digests agree."""
         return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()[:16]
 
+    @cached_property
+    def pad(self) -> int:
+        """What stands where no piece does; the mask says so, and nothing reads it."""
+        return next((number for name in PADS if (number := self.tokenizer.token_to_id(name)) is not None), 0)
+
     def encode(self, texts: Sequence[str], length: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Texts to words (b, l) int32 and mask (b, l) bool, true where a piece stands.
 
@@ -67,7 +75,7 @@ class Tokenizer:
         """
         if isinstance(texts, str):
             texts = [texts]
-        words = np.full((len(texts), length), self.tokenizer.token_to_id(PAD), np.int32)
+        words = np.full((len(texts), length), self.pad, np.int32)
         mask = np.zeros(words.shape, bool)
         long = 0
         for row, encoding in enumerate(self.tokenizer.encode_batch(list(texts))):
@@ -101,9 +109,12 @@ class Tokenizer:
         if not path.is_file():
             raise MedFuseError(f"{path}: no tokenizer there; give the tokenizer.json of a trained run")
         try:
-            vocabulary = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
+            said = json.loads(path.read_text(encoding="utf-8"))
+            vocabulary = said["model"]["vocab"]
         except (ValueError, KeyError, TypeError) as error:
             raise MedFuseError(f"{path}: not a tokenizer.json ({error!r}); copy it again from the run") from error
+        if said.get("added_tokens"):                         # which ours has not: a pretrained encoder's
+            return cls(pretrained.load(path))
         pieces = sorted(vocabulary, key=vocabulary.get) if isinstance(vocabulary, dict) else []
         if tuple(pieces[:len(SPECIAL)]) != SPECIAL or list(vocabulary.values()) != list(range(len(pieces))):
             raise MedFuseError(f"{path}: not a tokenizer of this package; copy tokenizer.json again from the run")
@@ -133,6 +144,27 @@ def build(vocabulary_size: int = 2048, seed: int = 0) -> Tokenizer:
     pieces = (*SPECIAL, *LETTERS, *(f"##{letter}" for letter in LETTERS if letter.isalnum()), *_learned(corpus(seed)))
     kept = list(dict.fromkeys(pieces))[:vocabulary_size]
     return Tokenizer(_of({piece: i for i, piece in enumerate(kept)}))
+
+
+def of_checkpoint(folder: str | Path, vocabulary: int, length: int) -> Tokenizer:
+    """The tokenizer of a pretrained encoder that knows `vocabulary` pieces; how it reads our sentences is logged."""
+    made = Tokenizer(pretrained.read(folder))
+    highest = max(made.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if highest >= vocabulary:
+        raise MedFuseError(f"{folder}: the tokenizer knows piece {highest} where config.json's vocab_size is "
+                           f"{vocabulary}: copy both again, of one checkpoint")
+    frame, read = len(made.pieces("")), [encoding.ids for encoding in made.tokenizer.encode_batch(corpus())]
+    number, longest = pretrained.unknown(made.tokenizer), max(map(len, read))
+    share = sum(ids.count(number) for ids in read) / max(sum(len(ids) - frame for ids in read), 1)
+    logging.info("%s: %.1f %% of the pieces of our sentences are unknown to its vocabulary; the longest has %d pieces",
+                 folder, 100 * share, longest)
+    if share > RARE:
+        logging.warning("%s: its vocabulary does not know %.1f %% of the pieces of our sentences: choose a checkpoint "
+                        "of the language, or --config.data.language", folder, 100 * share)
+    if longest > length:
+        logging.warning("%s: sentences have up to %d pieces and are cut at %d: give --config.text.length=%d",
+                        folder, longest, length, longest)
+    return made
 
 
 # Stated facts beside the words

@@ -15,8 +15,8 @@ RANKS = (1, 5, 10)
 
 def figures(judged: Judged) -> dict[str, Figure]:
     """Recall both ways among all studies judged; chance is exact and counts equal sentences as equally right."""
-    model, parts = alignment.network(judged.config), []
-    align = jax.jit(lambda params, batch: model.apply({"params": params}, *(batch[name] for name in TOWERS))[:2])
+    towers, parts = alignment.aligner(judged.config), []
+    align = jax.jit(lambda params, batch: towers(params, batch)[:2])
     for real, batch in judged.batches(judged.examples(alignment.READS)):
         image, text = align(judged.params, {name: batch[name] for name in TOWERS})
         parts.append([np.asarray(one)[:real] for one in (image, text, batch["facts"])])

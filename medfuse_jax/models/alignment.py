@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Float
 
-from medfuse_jax.axes import Array, Embedding, Facts, Latent, WordMask, Words
+from medfuse_jax.axes import Array, Embedding, Facts, Latent, Tokens, WordMask, Words
 from medfuse_jax.models.blocks import Layer, Norm, patch, places, waves
 from medfuse_jax.models.text import Text, TextTower
 
@@ -48,7 +48,7 @@ class ImageTower(nn.Module):
 class Alignment(nn.Module):
     """Image and text in a shared embedding space (CLIP, Radford 2021; SigLIP, Zhai 2023)."""
 
-    vocabulary: int
+    vocabulary: int            # 0: words come as a pretrained encoder's vectors
     length: int
     facts: int
     width: int = 96
@@ -69,11 +69,11 @@ class Alignment(nn.Module):
         self.log_scale = self.param("log_scale_bias", nn.initializers.zeros, ())
         self.offset = self.param("offset_bias", nn.initializers.zeros, ())
 
-    def read(self, words: Words, mask: WordMask, facts: Facts) -> Text:
+    def read(self, words: Words | Tokens, mask: WordMask, facts: Facts) -> Text:
         """The text tower alone, for borrowers."""
         return self.text(words, mask, facts)
 
-    def __call__(self, latent: Latent, words: Words, mask: WordMask, facts: Facts) -> Aligned:
+    def __call__(self, latent: Latent, words: Words | Tokens, mask: WordMask, facts: Facts) -> Aligned:
         said, seen = self.text(words, mask, facts), self.image(latent)
         text = unit(self.text_out(said.pooled.astype(jnp.float32)))
         image = unit(self.image_out(jnp.mean(seen.astype(jnp.float32), axis=1)))

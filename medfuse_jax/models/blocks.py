@@ -121,12 +121,12 @@ def settle(x: Array) -> Array:
     return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
 
 
-def standardise(x: Array, centred: bool = True) -> Array:
+def standardise(x: Array, centred: bool = True, epsilon: float = 1e-6) -> Array:
     """Mean zero (where `centred`) and mean square one over the last axis, in float32."""
     x = x.astype(jnp.float32)
     if centred:
         x = x - settle(jnp.mean(x, axis=-1, keepdims=True))
-    return settle(x * settle(jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-6)))
+    return settle(x * settle(jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + epsilon)))
 
 
 class Norm(nn.Module):
@@ -134,12 +134,16 @@ class Norm(nn.Module):
 
     centred: bool = True
     dtype: Any = jnp.float32
+    epsilon: float = 1e-6
+    shifted: bool = True               # with a bias, where it is centred
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
-        y = standardise(x, self.centred) * scale
-        return (y + self.param("bias", nn.initializers.zeros, x.shape[-1:]) if self.centred else y).astype(self.dtype)
+        y = standardise(x, self.centred, self.epsilon) * scale
+        if self.centred and self.shifted:
+            y = y + self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        return y.astype(self.dtype)
 
 
 def attend(query: Array, key: Array, value: Array, mask: Bool[Array, "b k"] | None = None) -> Array:
@@ -152,11 +156,14 @@ def attend(query: Array, key: Array, value: Array, mask: Bool[Array, "b k"] | No
 
 
 def plain(query: Array, key: Array, value: Array, mask: Array | None = None) -> Array:
-    """Attention with all scores at once. Heads come first inside: on a CPU that is three times as fast."""
+    """Attention with all scores at once; the mask is of keys, b k, or of pairs, b q k.
+
+    Heads come first inside: on a CPU that is three times as fast.
+    """
     query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
     scores = jnp.einsum("b h q e, b h k e -> b h q k", query, key).astype(jnp.float32) / math.sqrt(query.shape[-1])
     if mask is not None:
-        scores = jnp.where(mask[:, None, None, :], scores, -1e9)
+        scores = jnp.where(mask[:, None, None, :] if mask.ndim == 2 else mask[:, None], scores, -1e9)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     return jnp.einsum("b h q k, b h k e -> b h q e", weights, value).swapaxes(1, 2)
 

@@ -23,9 +23,9 @@ class Text(NamedTuple):
 
 
 class TextTower(nn.Module):
-    """A small transformer over [pool] + words + facts."""
+    """A small transformer over [pool] + words + facts; words are numbers, or a pretrained encoder's vectors."""
 
-    vocabulary: int
+    vocabulary: int            # 0: words come as vectors
     length: int
     facts: int                 # number of facts; 0: words only
     width: int
@@ -35,10 +35,13 @@ class TextTower(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, words: Words, mask: WordMask, facts: Facts) -> Text:
+    def __call__(self, words: Words | Tokens, mask: WordMask, facts: Facts) -> Text:
         b = words.shape[0]
-        x = nn.Embed(self.vocabulary, self.width, name="words")(words)
-        x = x + nn.Embed(self.length, self.width, name="order")(jnp.arange(words.shape[1]))
+        if self.vocabulary:
+            x = nn.Embed(self.vocabulary, self.width, name="words")(words)
+            x = x + nn.Embed(self.length, self.width, name="order")(jnp.arange(words.shape[1]))
+        else:                                                  # which know their order
+            x = nn.Dense(self.width, dtype=self.dtype, name="words")(words)
         if self.facts:
             which = nn.Embed(self.facts, self.width, name="which_fact")(jnp.arange(self.facts))
             said = nn.Dense(self.width, dtype=self.dtype, name="fact_in")(facts)

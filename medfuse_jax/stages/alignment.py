@@ -1,6 +1,6 @@
 """Alignment: sentences and latents meet in one space."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from medfuse_jax.metrics import retrieval
 from medfuse_jax.models.alignment import Aligned, Alignment
 from medfuse_jax.models.initialise import initialise
 from medfuse_jax.models.text import Text
-from medfuse_jax.stages import autoencoder
+from medfuse_jax.stages import autoencoder, pretrained
 from medfuse_jax.stages.stage import Batch, Borrowed, Frozen, Params, Stage, Values
 
 READS = ("latent", "text")
@@ -24,8 +24,20 @@ SHOWN = 4               # images whose nearest sentence is logged
 
 def network(config: Any) -> Alignment:
     """The two towers of a config."""
-    return Alignment(config.text.vocabulary, config.text.length, len(tokens.FACTS) if config.text.facts else 0,
+    text, facts = config.text, len(tokens.FACTS) if config.text.facts else 0
+    return Alignment(0 if text.encoder else text.vocabulary, text.length, facts,
                      remat=config.remat, dtype=jnp.dtype(config.dtype), **config.model)
+
+
+def aligner(config: Any) -> Callable[[Params, Batch], Aligned]:
+    """(params, batch) -> what the two towers make of latents, words and facts."""
+    model, hear = network(config), pretrained.hearing(config)
+
+    def align(params: Params, batch: Batch) -> Aligned:
+        heard = hear(params, batch["words"], batch["words_mask"])
+        return model.apply({"params": params}, batch["latent"], heard, batch["words_mask"], batch["facts"])
+
+    return align
 
 
 def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
@@ -33,17 +45,15 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
     if config.optimizer.accumulate > 1:
         raise MedFuseError("optimizer.accumulate must be 1: a contrastive loss needs its whole batch at once; "
                            "set batch to what fits")
-    model, base = network(config), borrowed["autoencoder"]
+    model, base, align = network(config), borrowed["autoencoder"], aligner(config)
 
     def init(seed: int) -> Params:
         shape = tuple(int(round(side / config.data.spacing / 4)) for side in (192, 224, 192))
-        length = config.text.length
-        return initialise(model, seed, np.zeros((1, *shape, base.config.model.features), np.float32),
-                          np.zeros((1, length), np.int32), np.ones((1, length), bool),
-                          np.zeros((1, len(tokens.FACTS), 3), np.float32))
-
-    def align(params: Params, batch: Batch) -> Aligned:
-        return model.apply({"params": params}, batch["latent"], batch["words"], batch["words_mask"], batch["facts"])
+        length, its = config.text.length, pretrained.architecture_of(config)
+        heard = np.zeros((1, length), np.int32) if its is None else np.zeros((1, length, its.width), np.float32)
+        towers = initialise(model, seed, np.zeros((1, *shape, base.config.model.features), np.float32), heard,
+                            np.ones((1, length), bool), np.zeros((1, len(tokens.FACTS), 3), np.float32))
+        return towers | pretrained.init(config, seed)
 
     def judge(params: Params, batch: Batch) -> Values:
         aligned = align(params, batch)
@@ -88,15 +98,16 @@ def build(config: Any, borrowed: Mapping[str, Borrowed]) -> Stage:
         rows = "\n".join(f"| {mine} | {its} |" for mine, its in zip(own, found, strict=False))
         return values | {"sentences": f"| said of the image | nearest to the image |\n|---|---|\n{rows}"}
 
-    return Stage("alignment", init, loss, evaluate, probes={"retrieval": retrieve},
+    return Stage("alignment", init, loss, evaluate, start=pretrained.start(config), given=pretrained.given(config),
+                 probes={"retrieval": retrieve},
                  frozen={"autoencoder": autoencoder.lent(base)}, represent=autoencoder.represent(base))
 
 
 def reader(borrowed: Borrowed) -> Any:
     """(alignment params, words, mask, facts) -> Text, for borrowers."""
-    model = network(borrowed.config)
+    model, hear = network(borrowed.config), pretrained.hearing(borrowed.config)
 
     def read(params: Params, words: Words, mask: WordMask, facts: Facts) -> Text:
-        return model.apply({"params": params}, words, mask, facts, method="read")
+        return model.apply({"params": params}, hear(params, words, mask), mask, facts, method="read")
 
     return read

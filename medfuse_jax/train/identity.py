@@ -17,7 +17,7 @@ from medfuse_jax.train.log import read_json
 # These may change between two runs of one training: how long, how often, on what, where from, how it is sampled. What
 # the data and the borrowed weights are is compared by content (data.describe(), digest of stage.frozen), not by path.
 FREE = ("steps", "sampler", "log_every", "evaluate_every", "checkpoint_every", "mesh", "preset", "borrow",
-        "data.source", "data.jobs")
+        "data.source", "data.jobs", "text.pretrained")
 
 
 @dataclass(frozen=True)
