@@ -28,13 +28,19 @@ class Brain(NamedTuple):
     intracranial_ml: float
 
 
-def brain(person: Head, age: float, sex: str, deviation: dict[str, float]) -> Brain:
+def healthy(person: Head) -> np.ndarray:
+    """Classes before any atrophy, uint8 (x, y, z): the same at each visit."""
+    return nearest(person.atlas, to_voxels(person.nodes, person))
+
+
+def brain(person: Head, age: float, sex: str, deviation: dict[str, float], plain: np.ndarray | None = None) -> Brain:
     """The person's brain at an age, with each structure at its deviation (percent) from what is expected.
 
+    plain: `healthy(person)`, where it is known already.
     Expected are the norms; of a head made of a person's own label map, the map's volumes, taken as those at 40 years.
     """
     cubic_ml = person.spacing**3 / 1000
-    plain = nearest(person.atlas, to_voxels(person.nodes, person))
+    plain = healthy(person) if plain is None else plain
     target = _targets(person, plain, age, sex, deviation)
     points = _moved(person, target)
     structures = nearest(person.atlas, points)
@@ -53,7 +59,7 @@ def brain(person: Head, age: float, sex: str, deviation: dict[str, float]) -> Br
 
 def smallest_jacobian(person: Head, age: float, sex: str, deviation: dict[str, float]) -> float:
     """The least determinant of the derivative of the whole map, atrophy included: above 0 nothing folds."""
-    target = _targets(person, nearest(person.atlas, to_voxels(person.nodes, person)), age, sex, deviation)
+    target = _targets(person, healthy(person), age, sex, deviation)
     return float(jacobians(_moved(person, target), person.spacing).min())
 
 

@@ -11,7 +11,7 @@ from medfuse_jax.data.definitions import FLUID, SMALLEST_LESION_MM3
 from medfuse_jax.data.findings import Findings
 from medfuse_jax.data.simulate import acquisition, images, label_maps, lesion_masks, plans, randomise, sites
 from medfuse_jax.data.simulate.anatomy import CROP_MM, TEMPLATE_SHRINK, Head, head, to_voxels
-from medfuse_jax.data.simulate.atrophy import Brain, brain
+from medfuse_jax.data.simulate.atrophy import Brain, brain, healthy
 from medfuse_jax.data.simulate.lesions import Placed, place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
@@ -106,11 +106,11 @@ def states(seed: int, index: int, settings: CohortSettings) -> Iterator[State]:
     visits = plan(seed, index, settings)
     source = label_maps.chosen(settings.label_maps, seed, index)
     anatomy = head(np.random.default_rng([seed, index, 1]), visits[0].covariates.sex, settings.working_mm, source)
-    likely = likelihood(anatomy, settings)
+    likely, plain = likelihood(anatomy, settings), healthy(anatomy)
     apart, placed, earlier = independent(index, settings), None, None
     for visit in visits:
         who = visit.covariates
-        body = brain(anatomy, who.age, who.sex, visit.deviation)
+        body = brain(anatomy, who.age, who.sex, visit.deviation, plain)
         if placed is None or apart:
             placed = place(visit.lesions, body.structures, anatomy.spacing, likely)
         looks = _in_tissue([look(lesion, who.date_years) for lesion in placed], body)
