@@ -11,6 +11,7 @@ Equal flags make equal files, whatever the number of jobs. Research only, not fo
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -25,8 +26,9 @@ from absl import flags
 
 JUDGED = 12                                          # simulated people beside real ones: thousands of patches
 ENOUGH = 200
+IDLE = ("visits", "natural_fraction", "gadolinium", "missing", "randomise", "language")      # with --validate
 OUT = flags.DEFINE_string("out", None, "the BIDS tree to write: a new or an empty folder; with --validate, the folder "
-                          "for the table and the figure", required=True)
+                          "for the table and the figure (validation)")
 VALIDATE = flags.DEFINE_bool("validate", False, "write no cohort: measure natural people (labels at 1 mm, no images), "
                              "trial arms and rates, and compare them with what was measured in patients")
 REAL = flags.DEFINE_string("real", None, "with --validate: a BIDS tree of real scans; tells how well a classifier "
@@ -61,10 +63,13 @@ def main() -> None:
     from medfuse_jax.data.simulate import tree
     from medfuse_jax.data.simulate.cohort import usable_cores
     from medfuse_jax.data.simulate.person import CohortSettings
+    from medfuse_jax.errors import MedFuseError
 
     if VALIDATE.value:
         validate()
         return
+    if OUT.value is None:
+        raise MedFuseError("--out is needed: name a new folder for the cohort")
     settings = CohortSettings(subjects=SUBJECTS.value, visits=VISITS.value, spacing=float(SPACING.value),
                               seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value,
                               lesion_masks=LESION_MASKS.value, natural_fraction=NATURAL.value,
@@ -82,36 +87,42 @@ def validate() -> None:
 
     from medfuse_jax import figures
     from medfuse_jax.data.files import whole_file, writable
-    from medfuse_jax.data.simulate import realism, validation
+    from medfuse_jax.data.simulate import realism, rows, validation
     from medfuse_jax.data.simulate.cohort import usable_cores
     from medfuse_jax.data.simulate.person import CohortSettings
+    from medfuse_jax.errors import MedFuseError
 
-    out = Path(OUT.value)
+    idle = [name for name in IDLE if flags.FLAGS[name].present]
+    if idle:
+        raise MedFuseError(f"--{idle[0]} says nothing with --validate: leave it out")
+    out = Path(OUT.value or "validation")
     writable(out, "--out")
+    settings = CohortSettings(
+        subjects=SUBJECTS.value, visits=1, spacing=float(SPACING.value) if flags.FLAGS["spacing"].present else 1.0,
+        seed=SEED.value, natural_fraction=1.0, refine=1, label_maps=LABEL_MAPS.value, lesion_masks=LESION_MASKS.value)
     jobs, told_apart = JOBS.value or usable_cores(), {}
     if REAL.value is not None:
-        some = CohortSettings(subjects=JUDGED, visits=1, spacing=1.0, seed=SEED.value, natural_fraction=1.0, refine=1,
-                              gadolinium=1.0)
+        some = replace(settings, subjects=JUDGED, spacing=1.0, gadolinium=1.0)
         told_apart = realism.beside(REAL.value, some, jobs)
-    rows = validation.validate(SUBJECTS.value, SEED.value, jobs, rate_people=RATES.value)
+    found = validation.validate(settings, jobs, RATES.value)
     with whole_file(out / "validation.md") as path:
-        path.write_text(validation.table(rows) + realism.table(told_apart), encoding="utf-8")
+        path.write_text(rows.table(found) + realism.table(told_apart), encoding="utf-8")
     with whole_file(out / "validation.json") as path:
-        told = [one._asdict() | {"inside": one.inside} for one in rows]
+        told = [one._asdict() | {"inside": one.inside} for one in found]
         told += [{"quantity": f"real and simulated {name} told apart (AUC)"} | one._asdict()
                  for name, one in told_apart.items()]
         path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    figures.targets([(one.quantity, one.low, one.high, one.value, one.interval) for one in rows],
-                    out / "validation.png", f"{sum(one.inside for one in rows)} of {len(rows)} quantities inside "
+    figures.targets([(one.quantity, one.low, one.high, one.value, one.interval) for one in found],
+                    out / "validation.png", f"{sum(one.inside for one in found)} of {len(found)} quantities inside "
                     "their target (bars: 95 % interval)")
     if SUBJECTS.value < ENOUGH:
         logging.warning("--subjects=%d: the tolerances are those of %d people or more", SUBJECTS.value, ENOUGH)
     for name, one in told_apart.items():
         logging.info("%s, real and simulated told apart: AUC %.2f (%.2f to %.2f)", name, one.auc, *one.interval)
-    for one in rows:
+    for one in found:
         if not one.inside:
             logging.warning("%s: %.3g, target %.3g to %.3g", one.quantity, one.value, one.low, one.high)
-    sys.stdout.write(f"{sum(one.inside for one in rows)} of {len(rows)} quantities inside their target: "
+    sys.stdout.write(f"{sum(one.inside for one in found)} of {len(found)} quantities inside their target: "
                      f"{out / 'validation.md'}, {out / 'validation.png'}\n")
 
 

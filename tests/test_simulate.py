@@ -188,7 +188,7 @@ def test_the_tree_is_read_back_and_agrees_with_its_truth(tmp_path):
 
 @pytest.mark.parametrize("flags, line", [
     (["--out=x", "--subjects=0"], "subjects"), (["--out=x", "--spacing=3"], "spacing"),
-    (["--out=x", "--language=de"], "language"), ([], "out"),
+    (["--out=x", "--language=de"], "language"), ([], "out"), (["--validate", "--visits=2"], "visits"),
 ])
 def test_the_command_refuses_bad_flags_in_one_line(root, tmp_path, flags, line):
     made = subprocess.run([sys.executable, root / "launch" / "simulate.py", *flags], cwd=tmp_path, text=True,

@@ -34,6 +34,7 @@ COMMANDED_DEVIATION: dict[str, float] = {"none": 0.0, "mild": -7.5, "moderate": 
 SMALLEST_LESION_MM3 = 3.0
 PERIVENTRICULAR_MM = 3.0
 JUXTACORTICAL_MM = 1.0
+BLACK_HOLE_LOSS, BLACK_HOLE_MM3 = 0.3, 30.0            # [assume]
 NEW_MM = 1.0                                      # how far an earlier lesion is dilated before "new" is said
 ENLARGING_RATIO, ENLARGING_MM3 = 1.2, 10.0
 
@@ -238,6 +239,11 @@ def dissemination_in_space(by_region: Mapping[str, RegionLoad | int]) -> bool:
                    for load in (by_region.get(name, 0) for name in names))
 
     return seen("periventricular") + seen("cortical", "juxtacortical") + seen("infratentorial") >= 2
+
+
+def black_hole(darkness: Real, mm3: Real, visibility: Real = 1.0) -> bool:
+    """Whether an old lesion is one: it has lost BLACK_HOLE_LOSS of what T1 can lose, and is large enough to be seen."""
+    return bool(darkness >= BLACK_HOLE_LOSS and mm3 >= BLACK_HOLE_MM3 and visibility >= 0.5)
 
 
 # Between two visits

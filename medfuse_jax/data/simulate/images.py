@@ -40,7 +40,7 @@ GRAIN_FLUID[FLUID], GRAIN_FLUID[labels.CLASS["csf"]] = 0.3, 3.5
 HALO, EDGE = 0.6, 0.35                 # how far a lesion shows beyond its mask, and fades at its rim [assume]
 MILD = (1.0, 0.4, 1.0, 0.4)            # the halo by contrast: oedema and gliosis hardly darken T1 [assume]
 BLACK_HOLE = 1 / 3                     # T1 signal that the darkest hole has lost: 0.9 of the median becomes 0.6
-OVERSHOOT = (1.15, 1.7, 1.25, 1.7)     # of a lesion's difference, so that a scan that blurs it shows LESION
+OVERSHOOT = (1.1, 1.35, 1.25, 1.35)     # of a lesion's difference, so that a scan that blurs it shows LESION
 # T1w after gadolinium, in medians: lesions, of which those above RING_MM3 enhance as rings, vessels, plexus [assume].
 ENHANCED, RING_MM3, RIM = (1.45, 1.90), 300.0, 0.75
 VESSEL, VESSEL_SHARE, PLEXUS_SHARE = (1.5, 2.4), 0.05, 0.06

@@ -17,47 +17,13 @@ from medfuse_jax.data.definitions import (
     TOUCHING_26,
     near,
 )
+from medfuse_jax.data.simulate.life import Planned
 
 WHITE_MATTER = labels.classes_in("white_matter")
-RISE_YEARS, FADE_YEARS = 0.12, 1.0     # grows over weeks, shrinks partly within a year [assume]
-# Enhancement lasts a few weeks: 2.4 enhancing beside 11 new lesions at yearly scans of two years (AFFIRM) [paper].
-ENHANCES_YEARS, CHRONIC_YEARS = 0.12, 0.5
 TRIES = 40
 LARGE_POWER, APART_MM = 5, 30.0        # lesions above CONFLUENT_MM3 start where lesions are likely, and apart [assume]
 UNEVEN = 0.22                          # standard deviation of the logarithm of a confluent lesion's reach [assume]
 CONFLUENT_MM3, CLINGING = 1000.0, 4.0   # above this size, a mm from the ventricle counts as so many along it [assume]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One lesion of a plan."""
-
-    region: str                        # of findings.REGIONS
-    volume_ml: float                   # at its largest
-    birth_years: float = -10.0         # from the first visit; old lesions no longer change
-    remains: float = 1.0               # share of its largest volume that persists
-    enlarges_years: float | None = None      # when an old lesion grows again, by half
-    seed: int = 0                      # of its own place and shape
-    darkness: float = 0.0              # on T1 once it is old: 0 like any lesion, 1 a black hole
-    visibility: float = 1.0            # on FLAIR and T2: less where it is intracortical
-
-    def old(self, years: float) -> bool:
-        """Whether what remains of it is chronic."""
-        return years - self.birth_years >= CHRONIC_YEARS
-
-    def enhances(self, years: float) -> bool:
-        """Whether its barrier is open, so that it takes up gadolinium: for some weeks after its birth."""
-        return 0 <= years - self.birth_years < ENHANCES_YEARS
-
-    def share(self, years: float) -> float:
-        """Share of its largest volume that a visit at this date sees."""
-        since = years - self.birth_years
-        if since < 0:
-            return 0.0
-        if self.enlarges_years is not None:
-            return 1.0 if years >= self.enlarges_years else 2 / 3
-        faded = np.clip((since - RISE_YEARS) / FADE_YEARS, 0, 1)
-        return float(min(1.0, 0.35 + 0.65 * since / RISE_YEARS) * (1 - (1 - self.remains) * faded))
 
 
 @dataclass(frozen=True)

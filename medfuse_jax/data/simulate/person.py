@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medfuse_jax.data import grid, labels
-from medfuse_jax.data.definitions import FLUID, SMALLEST_LESION_MM3
+from medfuse_jax.data.definitions import FLUID, SMALLEST_LESION_MM3, black_hole
 from medfuse_jax.data.findings import Findings
 from medfuse_jax.data.simulate import acquisition, images, label_maps, lesion_masks, plans, randomise, sites
 from medfuse_jax.data.simulate.anatomy import CROP_MM, TEMPLATE_SHRINK, Head, head, to_voxels
@@ -16,9 +16,8 @@ from medfuse_jax.data.simulate.lesions import Placed, place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
-SIMULATOR_VERSION = 6
+SIMULATOR_VERSION = 7
 FINEST_WORKING_MM = 1.0
-BLACK_HOLE = 0.3                    # darkness on T1 from which a lesion is called one [assume]
 GOLDEN = 0.6180339887498949
 
 
@@ -35,6 +34,7 @@ class CohortSettings:
     refine: int = 2                       # working voxels along an edge of a voxel, where that is 1 mm or more
     label_maps: str | None = None         # folder of whole-brain label maps that people are made of, not the template
     lesion_masks: str | None = None       # folder of real lesion masks that natural people's lesions are drawn from
+    cortical_coupling: float = 1.0        # of plans.CORTICAL_COUPLING: cortical lesions and deep grey atrophy
     gadolinium: float = 0.0               # share of visits with T1w after gadolinium
     missing: float = 0.0                  # share of contrasts left out, FLAIR less often; one stays at least
     randomise: float = 0.0                # share of visits of randomised domains
@@ -88,7 +88,8 @@ def plan(seed: int, index: int, settings: CohortSettings) -> list[plans.VisitPla
     real = settings.lesion_masks
     return plans.visits(np.random.default_rng([seed, index, 0]), settings.visits, natural=is_natural(index, settings),
                         counterfactual=settings.counterfactual, voxel_ml=settings.working_mm**3 / 1000,
-                        real=None if real is None else lesion_masks.measured(real).of_one)
+                        real=None if real is None else lesion_masks.measured(real).of_one,
+                        coupling=settings.cortical_coupling)
 
 
 class State(NamedTuple):
@@ -164,9 +165,10 @@ def _in_tissue(lesions: list[images.Look], body: Brain) -> list[images.Look]:
 
 def _signs(findings: Findings, looks: list[images.Look], spacing: float, present: tuple[str, ...]) -> Findings:
     """Findings of the contrasts that there are: black holes need a T1w, enhancement one after gadolinium."""
-    there = [one for one in looks if len(one.voxels) * spacing**3 >= SMALLEST_LESION_MM3]
-    holes = sum(one.darkness >= BLACK_HOLE for one in there) if "T1w" in present else None
-    enhancing = sum(one.enhancing for one in there) if labels.CONTRASTS[images.GADOLINIUM] in present else None
+    there = [(one, len(one.voxels) * spacing**3) for one in looks]
+    there = [(one, mm3) for one, mm3 in there if mm3 >= SMALLEST_LESION_MM3]
+    holes = sum(black_hole(one.darkness, mm3, one.visibility) for one, mm3 in there) if "T1w" in present else None
+    enhancing = sum(one.enhancing for one, _ in there) if labels.CONTRASTS[images.GADOLINIUM] in present else None
     return replace(findings, contrasts=present, black_hole_count=holes, enhancing_count=enhancing)
 
 

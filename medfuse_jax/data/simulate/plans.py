@@ -5,12 +5,14 @@ Command: counts, volumes, regions and atrophy grades spread evenly, so that what
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from medfuse_jax.data.findings import ATROPHY, REGIONS
-from medfuse_jax.data.simulate.lesions import Planned
+from medfuse_jax.data.simulate import course
+from medfuse_jax.data.simulate.life import Planned
 
 CONTROLS = 0.15                                        # share of people without disease [assume]
 # Lesion load of patients, ml: two log-normal populations (share, median, sigma), clipped [data].
@@ -21,28 +23,28 @@ LARGE_SHARE, LARGE_ML = 0.02, 1.0                      # lesions above 1 ml: sha
 # Regions of lesions below 1 ml, chosen so that all lesions meet the measured shares of the count [data].
 SMALL_REGIONS = {"infratentorial": 0.07, "periventricular": 0.14, "deep_grey": 0.015, "cortical": 0.03,
                  "juxtacortical": 0.42, "deep_white": 0.325}
+OWN_PLACES = 8.0                                       # how alike people are in that: a Dirichlet's total [assume]
 LARGE_REGIONS = {"periventricular": 0.93, "infratentorial": 0.025, "deep_white": 0.045}     # above 1 ml [data]
 COMMAND_REGIONS = {"infratentorial": 0.13, "periventricular": 0.32, "deep_grey": 0.08, "cortical": 0.10,
                    "juxtacortical": 0.20, "deep_white": 0.17}            # [assume]
 COMMAND_COUNTS, COMMAND_ML, COMMAND_NONE = 20, (0.3, 50.0), 0.15
 LARGEST_ML = {"infratentorial": 5.0, "periventricular": 30.0, "deep_grey": 2.0, "cortical": 2.0, "juxtacortical": 6.0,
               "deep_white": 5.0}                       # what a region can hold as one lesion [assume]
+COMMAND_RECENT = 0.25                                  # of lesions, born in the year before: some enhance [assume]
 COMMAND_DEVIATION = (-30.0, 2.0)                       # percent, uniform
 CONTROL_DEVIATION = 3.0                                # percent, standard deviation
 # Change a year beyond what age explains, percent: patients' rate minus controls' (Azevedo 2018 [paper]; rest [assume]).
 DRIFT = {"thalamus": -0.43, "caudate": -0.70, "putamen": -0.45, "hippocampus": -0.35, "whole_brain": -0.50}
 LOAD_COUPLING = {"thalamus": -0.20, "caudate": -0.18, "putamen": -0.10, "hippocampus": -0.06, "whole_brain": -0.08}
-# Untreated RRMS at 38 years, mean over people: such that a trial of active disease reproduces AFFIRM (`trials`).
-NEW_LESIONS_A_YEAR = 2.08
-ACTIVITY = {"CIS": 0.7, "RRMS": 1.0, "SPMS": 0.5, "PPMS": 0.4}                # of new lesions, beside RRMS [assume]
-RATE_RATIO = {"none": 1.0, "moderate": 0.5, "high": 0.17}      # moderate [assume], high: AFFIRM [paper]
-AGE_DECAY, FRAILTY_SHAPE, QUIET = 0.03, 0.8, 0.3       # a year; gamma shape; share without any [assume]
-NEW_MEDIAN_MM3, NEW_SIGMA = 60.0, 0.9                  # [assume]
-BLACK_HOLES = 0.25               # share of lesions of 0.1 ml that are dark on T1; more of larger ones [assume]
+BLACK_HOLES = 0.20               # share of lesions of 0.1 ml that are dark on T1; more of larger ones [assume]
 INTRACORTICAL = 0.65             # of cortical lesions; the others are leukocortical (1.3 to 0.7, Treaba 2019) [paper]
-CORTICAL_COUPLING = {"thalamus": -0.6, "caudate": -0.5}      # percent a cortical lesion (Kalinin 2020) [assume]
+# Percent a cortical lesion (Kalinin 2020) [assume], of as many at most.
+CORTICAL_COUPLING, MOST_COUPLED = {"thalamus": -0.6, "caudate": -0.5}, 10
+PACE_SHAPE = 4.0                 # of the gamma factor of a person's loss, past and future [assume]
 ACCELERATION = 0.2               # of atrophy, for a load one standard deviation above the usual one [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
+PROGRESSIVE_AGE, PROGRESSIVE_SPREAD = 45.0, 5.0        # progressive courses come with age: a logistic curve [assume]
+EDSS_SHIFT = {"CIS": -1.0, "RRMS": -0.25, "SPMS": 2.5, "PPMS": 2.0}       # points, beside all patients [assume]
 EARLY_ML = 5.0                   # a first episode is rare with more lesion than this, frequent with less [assume]
 
 
@@ -72,8 +74,10 @@ Drawn = Callable[[np.random.Generator], list[tuple[str, float]]]      # regions 
 
 
 def visits(random: np.random.Generator, number: int, *, natural: bool, counterfactual: bool, voxel_ml: float,
-           real: Drawn | None = None) -> list[VisitPlan]:
+           real: Drawn | None = None, coupling: float = 1.0) -> list[VisitPlan]:
     """A person's visits. Lesions below half of a working voxel (`voxel_ml`) are left out: no grid could show them.
+
+    coupling: how much of CORTICAL_COUPLING natural people have.
 
     real: draws the lesions of a natural person from those of real patients; None: by the constants here.
 
@@ -81,59 +85,56 @@ def visits(random: np.random.Generator, number: int, *, natural: bool, counterfa
     visit is an independent state of the same anatomy, all on date 0.
     """
     if natural:
-        return _natural(random, number, voxel_ml, real)
+        return _natural(random, number, voxel_ml, real, coupling)
     sex = "F" if random.random() < 0.6 else "M"
     age = float(np.round(random.uniform(20, 70), 1))
     if counterfactual:
         return [_command(random, age, sex, voxel_ml) for _ in range(number)]
     first = _command(random, age, sex, voxel_ml)
-    return _follow(random, first, number, voxel_ml)
+    return _follow(random, first, number, voxel_ml, random.gamma(PACE_SHAPE, 1 / PACE_SHAPE))
 
 
 # Natural people
 
 
-def _natural(random: np.random.Generator, number: int, voxel_ml: float, real: Drawn | None) -> list[VisitPlan]:
+def _natural(random: np.random.Generator, number: int, voxel_ml: float, real: Drawn | None,
+             coupling: float) -> list[VisitPlan]:
     sex = "F" if random.random() < 23 / 30 else "M"
-    age = float(np.round(natural_age(random), 1))
+    age, pace = float(np.round(natural_age(random), 1)), random.gamma(PACE_SHAPE, 1 / PACE_SHAPE)
     if random.random() < CONTROLS:
         deviation = {name: CONTROL_DEVIATION * random.standard_normal() for name in ATROPHY}
         healthy = Covariates(age, sex, "control", "none", 0.0, 0.0)
-        return _follow(random, VisitPlan(healthy, deviation), number, voxel_ml)
+        return _follow(random, VisitPlan(healthy, deviation), number, voxel_ml, pace)
     if real is None:
         load_ml, count = natural_load(random)
         lesions = natural_lesions(random, load_ml, count)
     else:
         lesions = [_lesion(random, region, volume) for region, volume in real(random)]
         load_ml = sum(lesion.volume_ml for lesion in lesions)
-    shares = PHENOTYPE_SHARES | {"CIS": PHENOTYPE_SHARES["CIS"] * (2.5 if load_ml < EARLY_ML else 0.25)}
-    phenotype = str(random.choice(list(shares), p=_shares(shares)))
+    phenotype = _phenotype(random, age, load_ml)
     years = {"CIS": random.uniform(0, 1), "RRMS": random.gamma(2, 3.5), "SPMS": random.uniform(10, 25),
              "PPMS": random.uniform(2, 15)}[phenotype]
-    duration = float(np.round(min(years, age - 16), 1))
-    pace = random.gamma(4, 0.25)
-    cortical = sum(lesion.region == "cortical" for lesion in lesions)
-    deviation = {name: float(np.clip(3 * random.standard_normal() + pace * DRIFT[name] * duration
-                                     + LOAD_COUPLING[name] * load_ml + CORTICAL_COUPLING.get(name, 0.0) * cortical,
-                                     -35, 8)) for name in ATROPHY}
-    who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml), duration)
-    return _follow(random, VisitPlan(who, deviation, _visible(lesions, voxel_ml)), number, voxel_ml)
+    duration, treatment = float(np.round(min(years, age - 16), 1)), _treatment(random, phenotype)
+    cortical = min(sum(lesion.region == "cortical" for lesion in lesions), MOST_COUPLED)
+    deviation = {name: float(np.clip(
+        CONTROL_DEVIATION * random.standard_normal() + LOAD_COUPLING[name] * load_ml
+        + pace * DRIFT[name] * duration * course.loss_ratio(name, phenotype, "moderate")
+        + coupling * CORTICAL_COUPLING.get(name, 0.0) * cortical, -35, 8)) for name in ATROPHY}
+    who = Covariates(age, sex, phenotype, treatment, edss(random, load_ml, phenotype), duration)
+    return _follow(random, VisitPlan(who, deviation, _visible(lesions, voxel_ml)), number, voxel_ml, pace)
+
+
+def _phenotype(random: np.random.Generator, age: float, load_ml: float) -> str:
+    """A course: progressive ones come with age, a first episode with few lesions."""
+    grown = 2.5 / (1 + np.exp(-(age - PROGRESSIVE_AGE) / PROGRESSIVE_SPREAD))
+    factors = {"CIS": 2.5 if load_ml < EARLY_ML else 0.25, "RRMS": 1.0, "SPMS": grown, "PPMS": grown}
+    return str(random.choice(list(factors), p=_shares({name: share * factors[name]
+                                                       for name, share in PHENOTYPE_SHARES.items()})))
 
 
 def natural_age(random: np.random.Generator, people: int | None = None) -> float | np.ndarray:
     """Age at the first visit: median 39, 25 to 64 [data]."""
     return np.clip(39 + 10.5 * random.standard_normal(people), 20, 68)
-
-
-def frailty(random: np.random.Generator, people: int | None = None) -> float | np.ndarray:
-    """How active the disease of a person is beside the mean of 1: none at all in a share QUIET, else gamma."""
-    active = random.random(people) >= QUIET
-    return active * random.gamma(FRAILTY_SHAPE, 1 / (FRAILTY_SHAPE * (1 - QUIET)), people)
-
-
-def new_lesions_a_year(age: float | np.ndarray, treatment: str, phenotype: str) -> float | np.ndarray:
-    """Expected new lesions a year at frailty 1: fewer with age and under treatment."""
-    return NEW_LESIONS_A_YEAR * ACTIVITY[phenotype] * np.exp(-AGE_DECAY * (age - 38)) * RATE_RATIO[treatment]
 
 
 def natural_load(random: np.random.Generator) -> tuple[float, int]:
@@ -161,7 +162,8 @@ def natural_lesions(random: np.random.Generator, load_ml: float, count: int) -> 
     wanted = load_ml * random.uniform(0.62, 0.80) if load_ml > 3 else load_ml * random.uniform(0.2, 0.5)
     small = np.clip(small * (load_ml - wanted) / small.sum(), 0.003, LARGE_ML) if count > large_count else small[:0]
     large = wanted * random.dirichlet(np.full(large_count, 3.0))
-    places = random.choice(list(SMALL_REGIONS), size=len(small), p=_shares(SMALL_REGIONS))
+    own = random.dirichlet(OWN_PLACES * _shares(SMALL_REGIONS))
+    places = random.choice(list(SMALL_REGIONS), size=len(small), p=own)
     plan = [_lesion(random, str(region), volume) for region, volume in zip(places, small, strict=True)]
     places = random.choice(list(LARGE_REGIONS), size=len(large), p=_shares(LARGE_REGIONS))
     return plan + [_lesion(random, str(region), volume) for region, volume in zip(places, large, strict=True)]
@@ -175,7 +177,7 @@ def _lesion(random: np.random.Generator, region: str, volume_ml: float, **life: 
     """A lesion of a region; what the region cannot hold goes beside the ventricles."""
     if volume_ml > LARGEST_ML[region]:
         region = "periventricular"
-    dark = random.random() < min(BLACK_HOLES * (volume_ml / 0.1) ** 0.25, 0.6)
+    dark = random.random() < min(BLACK_HOLES * (volume_ml / 0.1) ** 0.2, 0.35)
     faint = region == "cortical" and random.random() < INTRACORTICAL
     return Planned(region, float(volume_ml), seed=int(random.integers(2**31)),
                    darkness=float(random.uniform(0.4, 1.0)) if dark else 0.0,
@@ -186,10 +188,10 @@ def _visible(lesions: list[Planned], voxel_ml: float) -> list[Planned]:
     return [lesion for lesion in lesions if lesion.volume_ml >= voxel_ml / 2]
 
 
-def edss(random: np.random.Generator, load_ml: float) -> float:
-    """Disability, 0 to 6.5 in halves: median 2, rank correlation with the load about 0.38 [data]."""
+def edss(random: np.random.Generator, load_ml: float, phenotype: str) -> float:
+    """Disability, 0 to 6.5 in halves: median 2, rank correlation with the load 0.38 [data]; more where progressive."""
     mixed = 0.40 * (np.log(max(load_ml, 0.1)) - np.log(9.0)) / 1.35 + 0.92 * random.standard_normal()
-    return float(np.clip(round(2 * 2.0 * np.exp(0.6 * mixed)) / 2, 0, 6.5))
+    return float(np.clip(round(2 * (2.0 * np.exp(0.6 * mixed) + EDSS_SHIFT[phenotype])) / 2, 0, 6.5))
 
 
 def _treatment(random: np.random.Generator, phenotype: str) -> str:
@@ -200,46 +202,53 @@ def _treatment(random: np.random.Generator, phenotype: str) -> str:
 # In time
 
 
-def _follow(random: np.random.Generator, first: VisitPlan, number: int, voxel_ml: float) -> list[VisitPlan]:
-    """All visits: irregular dates, new lesions by treatment, old ones that enlarge or shrink, atrophy."""
-    dates = np.concatenate([[0.0], np.cumsum(random.uniform(0.5, 1.6, number - 1))]).round(2)
-    who = first.covariates
-    ill = who.phenotype != "control"
-    lesions = _lives(random, first, float(dates[-1]), voxel_ml) if ill and number > 1 else first.lesions
-    load = sum(lesion.volume_ml for lesion in first.lesions)
-    pace = random.gamma(4, 0.25) * (1 + ACCELERATION * np.clip(load_rank(load), -2, 2)) if ill else 0.0
+def _follow(random: np.random.Generator, first: VisitPlan, number: int, voxel_ml: float,
+            pace: float) -> list[VisitPlan]:
+    """All visits: irregular dates, lesions that are born, enlarge and fade by treatment, disability, atrophy.
+
+    pace: of the loss beyond age, beside the mean of 1; the person's own, before the first visit too.
+    """
+    dates = np.concatenate([[0.0], np.cumsum(random.uniform(0.5, 1.6, number - 1))]).round(2).tolist()
+    who, ill = first.covariates, first.covariates.phenotype != "control"
+    lesions, lost = first.lesions, [0.0] * number
+    if ill:
+        rate = course.events_a_year(who.age, who.treatment, who.phenotype) * course.frailty(random)
+        lesions = course.recent(random, lesions, rate, who.treatment)
+        if number > 1:
+            drawn = partial(newborn, voxel_ml=voxel_ml)
+            lesions = course.lives(random, lesions, dates[-1], rate, who.treatment, drawn)
+            lesions += _cortical(random, who, dates[-1], voxel_ml)
+        lost = course.steps(random, dates, who.phenotype, who.treatment)
+        pace *= 1 + ACCELERATION * np.clip(load_rank(sum(lesion.volume_ml for lesion in first.lesions)), -2, 2)
     found = []
-    for date in dates.tolist():
-        later = Covariates(round(who.age + date, 2), who.sex, who.phenotype, who.treatment,
-                           float(min(who.edss + 0.5 * int(ill and date > 1.5), 9.0)),
+    for date, less in zip(dates, lost, strict=True):
+        born = sum(0 < lesion.birth_years <= date for lesion in lesions)
+        phenotype = "RRMS" if who.phenotype == "CIS" and born else who.phenotype          # dissemination in time
+        later = Covariates(round(who.age + date, 2), who.sex, phenotype, who.treatment, min(who.edss + less, 9.0),
                            round(who.disease_duration_years + date * ill, 2), date)
-        drifted = {name: first.deviation[name] + pace * DRIFT[name] * date for name in ATROPHY}
+        drifted = {name: first.deviation[name] + date * pace * DRIFT[name] *
+                   course.loss_ratio(name, who.phenotype, who.treatment) for name in ATROPHY}
         found.append(VisitPlan(later, drifted, lesions))
     return found
 
 
-def _lives(random: np.random.Generator, first: VisitPlan, years: float, voxel_ml: float) -> list[Planned]:
-    """All lesions that a person has or will get until the last visit."""
-    lesions = []
-    for lesion in first.lesions:
-        chance = random.random()
-        life = {}
-        if chance < 0.025 and lesion.volume_ml >= 0.03:
-            life = {"enlarges_years": float(random.uniform(0.1, max(years, 0.2)))}
-        elif chance < 0.10:
-            life = {"birth_years": -0.2, "remains": float(random.uniform(0.5, 0.9))}
-        lesions.append(replace(lesion, **life))
-    who = first.covariates
-    rate = new_lesions_a_year(who.age, who.treatment, who.phenotype)
-    count = random.poisson(rate * frailty(random) * years)
-    own = [lesion.region for lesion in first.lesions]
-    for _ in range(min(int(count), 40)):
-        general = random.choice(list(SMALL_REGIONS), p=_shares(SMALL_REGIONS))
-        region = str(random.choice(own)) if own and random.random() < 0.6 else str(general)
-        volume = max(NEW_MEDIAN_MM3 / 1000 * np.exp(NEW_SIGMA * random.standard_normal()), voxel_ml)
-        lesions.append(_lesion(random, region, min(volume, 2.0), birth_years=float(random.uniform(0.05, years)),
-                               remains=float(random.uniform(0.5, 1.0))))
-    return lesions
+def newborn(random: np.random.Generator, there: list[Planned], birth_years: float, leaks_years: float,
+             voxel_ml: float) -> Planned:
+    """A new lesion, more often in a region that has some."""
+    region = str(random.choice(list(SMALL_REGIONS), p=_shares(SMALL_REGIONS)))
+    if there and random.random() < course.SAME_REGION:
+        region = there[int(random.integers(len(there)))].region
+    volume = max(course.NEW_MEDIAN_MM3 / 1000 * np.exp(course.NEW_SIGMA * random.standard_normal()), voxel_ml)
+    return _lesion(random, region, min(volume, 2.0), birth_years=birth_years, leaks_years=leaks_years,
+                   remains=float(random.uniform(0.5, 1.0)))
+
+
+def _cortical(random: np.random.Generator, who: Covariates, years: float, voxel_ml: float) -> list[Planned]:
+    """New cortical lesions: a process of its own, by phenotype."""
+    number = random.poisson(course.CORTICAL_A_YEAR[who.phenotype] * course.SEEN_AT_3T * years)
+    return [_lesion(random, "cortical", max(course.CORTICAL_MEDIAN_MM3 / 1000 * np.exp(0.6 * random.standard_normal()),
+                                            voxel_ml), birth_years=float(random.uniform(0.05, years)))
+            for _ in range(int(number))]
 
 
 # People for commands
@@ -262,7 +271,8 @@ def _command(random: np.random.Generator, age: float, sex: str, voxel_ml: float)
     lesions = [_lesion(random, str(region), volume)
                for region, volume in zip(random.choice(REGIONS, size=count, p=favoured), volumes, strict=True)]
     phenotype = str(random.choice(list(PHENOTYPE_SHARES), p=list(PHENOTYPE_SHARES.values())))
+    lesions = course.recent(random, lesions, COMMAND_RECENT * count, "none")
     duration = {"CIS": 0.5, "RRMS": 8.0, "SPMS": 16.0, "PPMS": 8.0}[phenotype] * random.uniform(0.3, 1.7)
-    who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml),
+    who = Covariates(age, sex, phenotype, _treatment(random, phenotype), edss(random, load_ml, phenotype),
                      round(float(min(duration, age - 16)), 1))
     return VisitPlan(who, deviation, lesions)

@@ -3,20 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from medfuse_jax.data import definitions, grid, labels
 from medfuse_jax.data.findings import REGIONS
-from medfuse_jax.data.simulate import images, sites, trials
-from medfuse_jax.data.simulate.cohort import drawn
+from medfuse_jax.data.simulate import change, images, sites
 from medfuse_jax.data.simulate.person import CohortSettings, State, states
-from medfuse_jax.metrics import agreement, interval
-from medfuse_jax.progress import Progress
+from medfuse_jax.data.simulate.rows import Row, gathered, row
+from medfuse_jax.metrics import agreement
 
 PEAK_MM = 2.0
-TRIAL_PEOPLE, RATE_PEOPLE, RATE_MM = 10_000, 1000, 2.0
 LARGE_MM3 = 1000.0
 
 
@@ -36,23 +33,6 @@ class Person:
     def load_ml(self) -> float:
         """Total lesion volume."""
         return float(self.lesions[:, 0].sum()) / 1000
-
-
-class Row(NamedTuple):
-    """One quantity: what it should be, and what it is with its 95 % interval over people."""
-
-    quantity: str
-    source: str                        # of science.md's tables: data, paper, assume
-    low: float
-    high: float
-    value: float
-    interval: tuple[float, float]
-    people: int
-
-    @property
-    def inside(self) -> bool:
-        """Whether the value lies in its tolerance."""
-        return self.low <= self.value <= self.high
 
 
 def look(seed: int, settings: CohortSettings, index: int) -> Person:
@@ -84,6 +64,8 @@ def _marked(state: State) -> np.ndarray:
 # Mean, and one standard deviation, of left and right, adults; ventricles half of the older adults' at 40 years.
 STRUCTURES = {"thalamus": (14.3, 2.2), "caudate": (7.3, 1.2), "putamen": (10.2, 1.7), "lateral_ventricle": (20.5, 12.5),
               "cerebral_cortex": (452.0, 74.0), "cerebral_white_matter": (436.0, 49.0), "whole_brain": (1099.0, 141.0)}
+
+OF_MEAN, OF_SPREAD = 0.8, (0.62, 2.45)         # 1.96 / sqrt(6), and from chi-squared with five degrees of freedom
 
 Statistic = Callable[[Sequence[Person]], float]
 
@@ -185,81 +167,27 @@ LESIONS: tuple[tuple[str, float, float, Statistic], ...] = (
 )
 
 
-def row(name: str, source: str, low: float, high: float, people: Sequence[Any], statistic: Callable[[Sequence], float],
-        seed: int, draws: int = 200) -> Row:
-    """A quantity of some people with its bootstrap interval over them."""
-    places = np.arange(len(people))
-    ends = interval.bootstrap(places, lambda some: statistic([people[int(place)] for place in some]), draws, seed)
-    return Row(name, source, low, high, float(statistic(people)), ends, len(people))
-
-
 def cross_section(people: Sequence[Person], seed: int) -> list[Row]:
-    """The rows of lesions (patients) and of structures (everyone: atrophy included)."""
+    """The rows of lesions (patients) and of structures (everyone: atrophy included).
+
+    Tolerances of structures are the 95 % intervals of a mean and of a spread that six label maps leave.
+    """
     patients = [person for person in people if person.phenotype != "control"]
     found = [row(name, "data", low, high, patients, statistic, seed) for name, low, high, statistic in LESIONS]
     for name, (mean, spread) in STRUCTURES.items():
-        found.append(row(f"{name.replace('_', ' ')}, mean (ml)", "data", mean - spread, mean + spread, people,
-                         lambda some, name=name: float(np.mean([one.structures_ml[name] for one in some])), seed))
+        def volumes(some: Sequence[Person], name: str = name) -> np.ndarray:
+            return np.array([one.structures_ml[name] for one in some])
+
+        said, error = name.replace("_", " "), OF_MEAN * spread
+        found.append(row(f"{said}, mean (ml)", "data", mean - error, mean + error, people,
+                         lambda some, volumes=volumes: float(volumes(some).mean()), seed))
+        low, high = (factor * spread for factor in OF_SPREAD)
+        found.append(row(f"{said}, standard deviation (ml)", "data", low, high, people,
+                         lambda some, volumes=volumes: float(volumes(some).std(ddof=1)), seed))
     return found
 
 
-def arms(seed: int) -> list[Row]:
-    """Trial arms: events only."""
-    found = []
-    for number, (treatment, target) in enumerate(trials.AFFIRM.items()):
-        counted = trials.arm(np.random.default_rng([seed, 3, number]), TRIAL_PEOPLE, treatment)
-        found.append(row(f"new lesions in two years, treatment {treatment}", "paper", 0.9 * target, 1.1 * target,
-                         counted, np.mean, seed))
-    return found
-
-
-def thalamus_percent(seed: int, settings: CohortSettings, index: int) -> tuple[str, float]:
-    """Phenotype, and change of the thalamus a year between the moved label maps of two visits."""
-    first, last = states(seed, index, settings)
-    classes, years = definitions.classes_of("thalamus"), last.findings.date_years - first.findings.date_years
-    before, after = (definitions.voxel_counts(one.body.structures)[classes].sum() for one in (first, last))
-    return first.findings.phenotype, definitions.annualised_percent(before, after, years)
-
-
-# Percent a year: interval of patients and of controls (Azevedo 2018).
-THALAMUS = {"MS": (-0.77, -0.64), "controls": (-0.58, 0.02)}
-
-
-def thalamus(seed: int, people: int, jobs: int) -> list[Row]:
-    """The thalamus' rate, measured on labels that moved: mean of patients, and of controls."""
-    settings = CohortSettings(subjects=people, visits=2, spacing=RATE_MM, seed=seed, natural_fraction=1.0, refine=1)
-    rates = gathered(partial(thalamus_percent, seed, settings), settings, jobs, "thalamus of people over time")
-    found = []
-    for group, (low, high) in THALAMUS.items():
-        values = [rate for phenotype, rate in rates if (phenotype == "control") == (group == "controls")]
-        found.append(row(f"thalamus, {group} (% a year)", "paper", low, high, values, np.mean, seed))
-    return found
-
-
-def gathered(measure: partial, settings: CohortSettings, jobs: int, name: str) -> list[Any]:
-    """One measurement of each person, by `jobs` processes, with progress."""
-    found = []
-    with Progress(f"{name}, {settings.spacing:g} mm", settings.subjects, "person") as told:
-        for one in drawn(measure, settings.subjects, min(jobs, settings.subjects)):
-            found.append(one)
-            told.tell(len(found))
-    return found
-
-
-def validate(subjects: int, seed: int = 0, jobs: int = 1, spacing: float = 1.0,
-             rate_people: int = RATE_PEOPLE) -> list[Row]:
-    """All rows: lesions and structures of `subjects` natural people, trial arms, and rates of the thalamus."""
-    settings = CohortSettings(subjects=subjects, visits=1, spacing=spacing, seed=seed, natural_fraction=1.0, refine=1)
-    people = gathered(partial(look, seed, settings), settings, jobs, "labels of people")
-    return cross_section(people, seed) + arms(seed) + thalamus(seed + 1, rate_people, jobs)
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    lines = ["| quantity | target | simulated | 95 % interval | people | inside |", "|---|---|---|---|---|---|"]
-    for one in rows:
-        low, high = one.interval
-        cells = (one.quantity, f"{one.low:.3g} to {one.high:.3g}", f"{one.value:.3g}", f"{low:.3g} to {high:.3g}",
-                 one.people, "yes" if one.inside else "**no**")
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+def validate(settings: CohortSettings, jobs: int = 1, rate_people: int = change.RATE_PEOPLE) -> list[Row]:
+    """All rows: lesions and structures of natural people of `settings`, how people change, trial arms, intensities."""
+    people = gathered(partial(look, settings.seed, settings), settings, jobs, "labels of people")
+    return cross_section(people, settings.seed) + change.rows(settings, rate_people, jobs)
