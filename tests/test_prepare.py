@@ -173,6 +173,19 @@ def test_parts_that_freesurfer_names_finer_are_known(tmp_path):
     assert any("numbers 999 are not known here" in told for told in line["fixups"])
 
 
+def test_skull_and_scalp_of_a_label_map_are_no_brain(tmp_path):
+    root = tree(tmp_path / "tree", people=1)
+    head = structures()
+    wide = ndimage.binary_dilation(BRAIN, iterations=5)
+    head[wide & ~BRAIN] = 165
+    head[ndimage.binary_dilation(wide, iterations=2) & ~wide] = 258
+    write_volume(root / "derivatives/truth/sub-01/ses-01/anat/sub-01_ses-01_dseg.nii.gz", head, FINE.affine)
+    out = prepare.prepare(root, tmp_path / "out", SPACING, register="none")
+    told = json.loads((out / "provenance/sub-01_ses-01.json").read_text())["brain_mask"]
+    assert told["origin"].startswith("what a label map names") and (head > 0).sum() * 0.064 > 2300
+    assert told["volume_ml"] == pytest.approx(BRAIN.sum() * 0.064, rel=0.03)
+
+
 @pytest.mark.parametrize("known, missing", [(("dseg", "label-lesion_mask"), ()), (("dseg",), ("lesions",)),
                                             (("label-lesion_mask",), ("structures",)), ((), None)])
 def test_findings_are_measured_on_the_masks_that_are_there(tmp_path, known, missing):

@@ -25,7 +25,7 @@ from medfuse_jax.progress import Progress
 
 __all__ = ["Making", "Placed", "brain_median", "is_prepared", "normalise", "prepare", "to_grid"]
 
-VERSION = 3                                # of what is made of a study: a draft of another one is not gone on with
+VERSION = 4                                # of what is made of a study: a draft of another one is not gone on with
 RECORD_BYTES = 500_000                     # of a study's line, record and picture, rather too many
 PRESETS = {settings["spacing"]: preset for preset, settings in GRIDS.items()}
 
