@@ -69,7 +69,8 @@ def test_who_cannot_be_used_is_in_no_split(tmp_path):
                                             np.ones(FINE.shape, bool), FINE.affine),
      "desc-brain_mask.nii.gz: the brain mask is of 8258 ml, and .* 500 to 2300: give one of the whole brain"),
     (lambda root, flair, mask: write_volume(
-        mask.with_name("sub-01_ses-01_dseg.nii.gz"), np.where((Z > 30) | np.isin(structures(), (10, 49)), structures(), 0), FINE.affine),
+        mask.with_name("sub-01_ses-01_dseg.nii.gz"),
+        np.where((Z > 30) | np.isin(structures(), (10, 49)), structures(), 0), FINE.affine),
      "dseg.nii.gz: what the label map names is of .* ml, and .* 500 to 2300: give one of the whole brain"),
 ])
 def test_what_is_no_brain_is_told_with_a_cure(tmp_path, spoil, why):

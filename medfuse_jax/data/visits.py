@@ -253,4 +253,5 @@ def _findings(study: Study, structures: Scan | None, marked: Scan | None, contra
         fixups.append("lesions and structures on two grids: measured on that of the structures")
         lesions = fraction(lesions, marked.affine, own.grid)
     told = {name: value for name, value in study.told.items() if name != "treatment" or value in TREATMENTS}
+    told["date_years"] = told["date_years"] if study.date_years is not None else None
     return biomarkers.measure(classes, lesions, own.spacing, contrasts=contrasts, source="masks", **told).to_json()

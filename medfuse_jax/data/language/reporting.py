@@ -60,7 +60,9 @@ class Reporter:
         return f"{capital(words)}." if words else ""
 
     def comparison(self, findings: Findings) -> str:
-        earlier = self.say["no earlier" if findings.change is None else "earlier"]
+        """Whether this visit was compared with an earlier one; that there is none is said of a first visit alone."""
+        first = findings.date_years == 0
+        earlier = self.say["earlier" if findings.change else "no earlier" if first else "not compared"]
         if findings.date_years is None:
             return earlier
         years = self.writer.counted("years", round(findings.date_years, 2))
