@@ -177,7 +177,8 @@ class Phrases:
     def none_of(self, regions: list[str]) -> str:
         noun = self.counted("lesion", 0)
         words = [self.place(name, 0) if name else "" for name in regions]
-        return self.template("absent").format(region=self.joined(words, "neither"), lesion=noun)
+        return self.template("absent").format(region=self.joined(words, "neither"), either=self.joined(words, "either"),
+                                              lesion=noun)
 
     def region(self, name: str, amount: Amount) -> str:
         count, volume = amount.count, amount.volume_ml
@@ -220,7 +221,8 @@ class Phrases:
             if "{preserved}" in form:
                 absent += [self.word("preserved", name) for name in names]
             else:
-                absent.append(self.shrunken(form, names, "neither"))
+                conjunction = "either" if "{either}" in form else "neither"        # absence of one or the other
+                absent.append(self.shrunken(form.replace("{either}", "{noun}"), names, conjunction))
         return seen, absent
 
     def shrunken(self, form: str, names: list[str], conjunction: str, grade: str = "") -> str:
