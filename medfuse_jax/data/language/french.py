@@ -67,7 +67,7 @@ WRITTEN = {
     },
     "grade": {"mild": ("légère", "discrète"), "moderate": ("modérée",), "severe": ("sévère", "marquée")},
     "structure.adjective": {
-        "thalamus": ("thalamique",), "caudate": ("du noyau caudé",), "putamen": ("putaminale",),
+        "thalamus": ("thalamique",), "putamen": ("putaminale",),
         "hippocampus": ("hippocampique",), "whole_brain": ("cérébrale", "cérébrale globale"),
     },
     "structure.noun": {
@@ -269,8 +269,8 @@ TEMPLATES = {
     "load": ("[une ]{}",),
     "load.none": ("{} nulle",),
     "atrophy": ("[une ]atrophie {adjective} {grade}", "[une ]atrophie {grade} {noun}"),
-    "atrophy.none": ("pas d'atrophie {adjective}", "aucune atrophie {adjective}", "absence d'atrophie {either}",
-                     "{preserved}"),
+    "atrophy.none": ("pas d'atrophie {adjective}", "aucune atrophie {adjective}", "pas d'atrophie {noun}",
+                     "absence d'atrophie {either}", "{preserved}"),
     "atrophy.nowhere": ("pas d'atrophie", "absence d'atrophie"),
     "and": (" et ",),
     "letter": ("{scan} chez {person}, montrant {findings}", "{scan} chez {person} : {findings}",
