@@ -1,6 +1,6 @@
 """A BIDS tree becomes a prepared folder that trains. Nothing in the tree is changed.
 
-    python launch/prepare.py --source=BIDS --out=prepared --spacing=4 --jobs=2
+    python launch/prepare.py --source=BIDS --out=prepared --spacing=4
     python launch/train.py --config=configs/autoencoder.py:local --workdir=runs-real --config.data.source=prepared
 
 Studies that cannot be used are listed in OUT/rejected.tsv with the reason and its cure. OUT/quality holds a picture of
@@ -24,7 +24,8 @@ SOURCE = flags.DEFINE_string("source", None, "root of a BIDS tree (the folder th
 OUT = flags.DEFINE_string("out", None, "the prepared folder to write; an earlier prepared folder there is replaced",
                           required=True)
 SPACING = flags.DEFINE_float("spacing", 1.0, "grid in mm: 8, 4, 2 or 1, for the presets tiny, local, gpu and pod")
-JOBS = flags.DEFINE_integer("jobs", 1, "studies made at the same time; 0: one a core", lower_bound=0)
+JOBS = flags.DEFINE_integer("jobs", 0, "studies made at the same time; 0: one a core, if memory holds them",
+                            lower_bound=0)
 SEED = flags.DEFINE_integer("seed", 0, "of the split into train, valid and test", lower_bound=0)
 REGISTER = flags.DEFINE_enum("register", "auto", ["auto", "rigid", "affine", "none"], "how heads are laid onto MNI152: "
                              "rigid keeps volumes, affine takes on its size, auto is rigid for those that lie off it; "

@@ -120,6 +120,19 @@ def test_dissemination_in_time_needs_a_second_look_or_contrast(change, enhancing
     assert len(re.findall(f"Dissemination in time: {told}", report(found, "en"))) == 2
 
 
+@pytest.mark.parametrize("years, change, told", [
+    (0.0, None, ("no earlier visit", "pas d'examen antérieur")),
+    (4.49, None, ("not compared with an earlier visit", "non comparé à un examen antérieur")),
+    (None, None, ("not compared with an earlier visit", "non comparé à un examen antérieur")),
+    (4.49, Change(0, 0, 0), ("with the earlier visit", "avec l'examen précédent")),
+])
+def test_only_a_first_visit_has_no_earlier_one(years, change, told):
+    found = replace(random_findings(np.random.default_rng(5)), date_years=years, change=change)
+    for language, words in zip(("en", "fr"), told, strict=True):
+        text = report(found, language)
+        assert re.search(rf"Compar\w+ ?: {words}\.", text) and read_report(text) == as_reported(found)
+
+
 @pytest.mark.parametrize("language", LEXICONS)
 @pytest.mark.parametrize("missing", ["lesions", "structures"])
 def test_a_report_of_half_a_study_is_read_back(language, missing):

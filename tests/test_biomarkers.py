@@ -76,7 +76,9 @@ def test_change_since_an_earlier_visit(head, lesions):
     change = biomarkers.measure(head, lesions, 2.0, earlier=(before, earlier, 2.0)).change
     assert (change.new_count, change.enlarging_count, change.resolved_count) == (1, 1, 1)
     assert change.annualised_percent["thalamus"] == pytest.approx(100 * ((6 / 7) ** 0.5 - 1))
-    assert change.annualised_percent["whole_brain"] == 0.0
+    assert change.annualised_percent["whole_brain"] == 0.0 and "caudate" not in change.annualised_percent
+    at_once = biomarkers.measure(head, lesions, 2.0, earlier=(before, earlier, 0.0)).change
+    assert at_once.new_count == 1 and at_once.annualised_percent == {}
 
 
 def test_a_fraction_is_lesion_above_one_half(head):

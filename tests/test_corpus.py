@@ -248,7 +248,8 @@ def test_masks_lie_by_world_position(tmp_path, array, header, fixup, marked):
     path = saved(tmp_path / "m.nii", array, **header)
     placed = read_mask(path, LIKE)
     assert placed.dtype == bool and placed.sum() == marked
-    assert any(fixup in line for line in read_marks(path).fixups or [""])
+    told = read_marks(path).fixups
+    assert len(told) == bool(fixup) and all(fixup in line for line in told)
     if marked == CORNER.sum():
         np.testing.assert_array_equal(placed, CORNER > 0)
 

@@ -44,11 +44,11 @@ def test_grades(percent, word):
     assert definitions.grade(percent) == word
 
 
-@pytest.mark.parametrize("word", definitions.GRADES)
-def test_a_commanded_grade_is_graded_as_commanded(word):
-    low, high = definitions.GRADES[word]
-    assert low < definitions.COMMANDED_DEVIATION[word] < high
-    assert definitions.grade(definitions.COMMANDED_DEVIATION[word]) == word
+def test_grades_follow_their_table(monkeypatch):
+    monkeypatch.setattr(definitions, "GRADES", {"none": (-1.0, np.inf), "mild": (-2.0, -1.0), "moderate": (-3.0, -2.0),
+                                                "severe": (-np.inf, -3.0)})
+    assert [definitions.grade(percent) for percent in (-0.9, -1, -1.9, -2, -3, -3.1)] == [
+        "none", "mild", "mild", "moderate", "moderate", "severe"]
 
 
 def test_components_join_at_corners_and_drop_the_smallest():
@@ -77,14 +77,14 @@ RULES = head(lateral_ventricle_left=np.s_[:4], cerebral_cortex_left=np.s_[20:], 
     (np.s_[16:19, 5:8, 18:20], "deep_white"),                 # 2 mm
 ])
 def test_regions(box, region):
-    assert definitions.region_of(mask_of(box), RULES, 1.0) == region
+    assert definitions.regions(mask_of(box).astype(np.int32), RULES, 1.0) == [region]
 
 
 @pytest.mark.parametrize("spacing", [4.0, (1.0, 1.0, 6.0)])
 def test_on_coarse_grids_a_shared_face_is_near(spacing):
     structures = head(lateral_ventricle_right=np.s_[:, :, :4])
-    assert definitions.region_of(mask_of(np.s_[5:8, 5:8, 4]), structures, spacing) == "periventricular"
-    assert definitions.region_of(mask_of(np.s_[5:8, 5:8, 5]), structures, spacing) == "deep_white"
+    lesions = mask_of(np.s_[5:8, 5:8, 4]) + 2 * mask_of(np.s_[5:8, 5:8, 5])
+    assert definitions.regions(lesions, structures, spacing) == ["periventricular", "deep_white"]
 
 
 @pytest.mark.parametrize("spacing", [1.0, 2.0, (1.0, 1.5, 3.0)])
@@ -138,9 +138,14 @@ def test_brain_parenchymal_fraction_counts_ventricles_and_csf_as_lost():
 
 
 @pytest.mark.parametrize("v1, v2, years, percent", [(10, 11, 1, 10.0), (10, 12.1, 2, 10.0), (10, 9, 0.5, -19.0),
-                                                    (0, 5, 1, 0.0)])
+                                                    (10, 0, 1, -100.0)])
 def test_annualised_percent_is_compound(v1, v2, years, percent):
     assert definitions.annualised_percent(v1, v2, years) == pytest.approx(percent)
+
+
+@pytest.mark.parametrize("v1, v2, years", [(0, 5, 1), (10, 11, 0), (10, 11, -1), (0, 0, 0)])
+def test_no_rate_is_made_up_where_none_is_defined(v1, v2, years):
+    assert definitions.annualised_percent(v1, v2, years) is None
 
 
 @pytest.mark.parametrize("structure", [*ATROPHY, "lateral_ventricle"])

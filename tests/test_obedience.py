@@ -72,11 +72,10 @@ def test_a_doubt_has_no_verdict():
     assert [verdict.finding for verdict in judge("nine lesions, possible black holes")] == ["lesion_count"]
 
 
-@pytest.mark.parametrize("word", definitions.GRADES)
-def test_the_middle_of_a_commanded_grade_obeys_it_alone(word):
+@pytest.mark.parametrize("word, deviation", [("none", 0.0), ("mild", -7.5), ("moderate", -15.0), ("severe", -25.0)])
+def test_the_middle_of_a_commanded_grade_obeys_it_alone(word, deviation):
     for grade in definitions.GRADES:
-        verdict, = judge(f"{grade if grade != 'none' else 'no'} thalamic atrophy", 9, 6.0,
-                         definitions.COMMANDED_DEVIATION[word])
+        verdict, = judge(f"{grade if grade != 'none' else 'no'} thalamic atrophy", 9, 6.0, deviation)
         assert verdict.obeyed == (grade == word) and verdict.measured == word
         assert (verdict.allowed[0] <= verdict.amount <= verdict.allowed[1]) == verdict.obeyed
 

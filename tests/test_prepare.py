@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 from medfuse_jax.data import MedFuseError, brain, grid, labels, nifti, poses, prepare, prepared, write_volume
 from medfuse_jax.data.findings import Findings
+from medfuse_jax.data.language import report
 from medfuse_jax.data.resampling import resample
 
 
@@ -173,6 +175,19 @@ def test_parts_that_freesurfer_names_finer_are_known(tmp_path):
     assert any("numbers 999 are not known here" in told for told in line["fixups"])
 
 
+def test_skull_and_scalp_of_a_label_map_are_no_brain(tmp_path):
+    root = tree(tmp_path / "tree", people=1)
+    head = structures()
+    wide = ndimage.binary_dilation(BRAIN, iterations=5)
+    head[wide & ~BRAIN] = 165
+    head[ndimage.binary_dilation(wide, iterations=2) & ~wide] = 258
+    write_volume(root / "derivatives/truth/sub-01/ses-01/anat/sub-01_ses-01_dseg.nii.gz", head, FINE.affine)
+    out = prepare.prepare(root, tmp_path / "out", SPACING, register="none")
+    told = json.loads((out / "provenance/sub-01_ses-01.json").read_text())["brain_mask"]
+    assert told["origin"].startswith("what a label map names") and (head > 0).sum() * 0.064 > 2300
+    assert told["volume_ml"] == pytest.approx(BRAIN.sum() * 0.064, rel=0.03)
+
+
 @pytest.mark.parametrize("known, missing", [(("dseg", "label-lesion_mask"), ()), (("dseg",), ("lesions",)),
                                             (("label-lesion_mask",), ("structures",)), ((), None)])
 def test_findings_are_measured_on_the_masks_that_are_there(tmp_path, known, missing):
@@ -195,6 +210,23 @@ def test_findings_are_measured_on_the_masks_that_are_there(tmp_path, known, miss
         assert told.lesions_by_region["cortical"].count == 1 and told.dissemination_in_space is False
     head = None if "structures" in missing else pytest.approx(BRAIN.sum() * 0.064)
     assert told.intracranial_volume_ml == head and bool(told.deviation_percent) == (head is not None)
+
+
+@pytest.mark.parametrize("dates, years", [("", (None, None)), ("ses-01\t2020-01-01\nses-02\t2021-01-01\n", (0, 1.0))])
+def test_a_later_visit_is_measured_alone_and_its_report_says_so(tmp_path, dates, years):
+    root = tree(tmp_path / "tree", people=1)
+    for path in list(root.rglob("*_ses-01_*")):
+        later = Path(str(path).replace("ses-01", "ses-02"))
+        later.parent.mkdir(parents=True, exist_ok=True)
+        later.write_bytes(path.read_bytes())
+    if dates:
+        (root / "sub-01/sub-01_sessions.tsv").write_text("session_id\tacq_time\n" + dates)
+    lines, _ = opened(prepare.prepare(root, tmp_path / "out", SPACING, register="none"))
+    found = [Findings.from_json(line["findings"]) for line in lines]
+    assert [each.date_years for each in found] == [pytest.approx(when, abs=0.01) for when in years]
+    assert [each.change for each in found] == [None, None]
+    assert "not compared with an earlier visit." in report(found[1], "en")
+    assert ("no earlier visit" in report(found[0], "en")) == bool(dates)
 
 
 def test_masks_on_two_grids_are_compared_by_world_position(tmp_path):

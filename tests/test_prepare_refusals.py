@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantom import FINE, SPACING, leg, opened, phantom, tree
+from phantom import FINE, SPACING, Z, leg, opened, phantom, structures, tree
 
 from medfuse_jax.data import MedFuseError, brain, nifti, prepare, write_volume
 from medfuse_jax.data.files import JOURNAL, kept_folder
@@ -65,6 +65,13 @@ def test_who_cannot_be_used_is_in_no_split(tmp_path):
      "no image is brighter than 0 where the brain is"),
     (lambda root, flair, mask: (write_volume(flair, leg(), np.diag([2.0, 2, 3, 1])), _forget(root, "derivatives")),
      "is it a whole head"),
+    (lambda root, flair, mask: write_volume(mask.with_name("sub-01_ses-01_desc-brain_mask.nii.gz"),
+                                            np.ones(FINE.shape, bool), FINE.affine),
+     "desc-brain_mask.nii.gz: the brain mask is of 8258 ml, and .* 500 to 2300: give one of the whole brain"),
+    (lambda root, flair, mask: write_volume(
+        mask.with_name("sub-01_ses-01_dseg.nii.gz"),
+        np.where((Z > 30) | np.isin(structures(), (10, 49)), structures(), 0), FINE.affine),
+     "dseg.nii.gz: what the label map names is of .* ml, and .* 500 to 2300: give one of the whole brain"),
 ])
 def test_what_is_no_brain_is_told_with_a_cure(tmp_path, spoil, why):
     root = tree(tmp_path / "tree", people=1)

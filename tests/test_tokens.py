@@ -107,3 +107,11 @@ def test_facts_are_ordered_and_of_a_network_s_size():
     assert (found[..., 0] <= found[..., 1]).all() and set(np.unique(found[..., 2])) == {0.0, 1.0}
     assert np.abs(found).max() <= 3.2 and (found[found[..., 2] == 0] == 0).all()
     assert (found[..., 2].sum(0) > 0).all()
+
+
+@pytest.mark.parametrize("sign", "≤≥±")
+def test_signs_of_the_language_are_known_whatever_the_corpus_said(sign, monkeypatch):
+    monkeypatch.setattr(tokens, "corpus", lambda seed: ["nine lesions"])
+    tokens.build.cache_clear()
+    assert tokens.build(vocabulary_size=512).pieces(f"{sign}6 ml")[1] == sign
+    tokens.build.cache_clear()

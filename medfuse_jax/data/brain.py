@@ -42,6 +42,15 @@ def estimate(scan: Scan) -> tuple[np.ndarray, str]:
     return mask, f"brain mask is MNI152's, laid onto a rough estimate ({volume:.0f} ml): a *_desc-brain_mask is better"
 
 
+def check(marks: Scan, what: str) -> None:
+    """Refuse a brain that somebody gave (x y z, nonzero: brain) when it is not as large as one."""
+    volume = np.count_nonzero(marks.array) * np.prod(marks.spacing) / 1000
+    least, most = PLAUSIBLE_ML
+    if not least <= volume <= most:
+        raise MedFuseError(f"{marks.path}: {what} is of {volume:.0f} ml, and a brain with its CSF of {least:.0f} to "
+                           f"{most:.0f}: give one of the whole brain, without skull and scalp, in mm")
+
+
 def overlap(scan: Scan, mask: np.ndarray) -> float:
     """Dice of a given mask and the brain of a skull-stripped image; 1 for an image whose skull is still there."""
     stripped = _stripped(scan)

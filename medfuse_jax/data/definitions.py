@@ -29,7 +29,6 @@ COUNT_WORDS: dict[str, tuple[int, int]] = {       # both ends belong to the word
 GRADES: dict[str, tuple[float, float]] = {        # deviation from the expected volume, percent
     "none": (-5.0, np.inf), "mild": (-10.0, -5.0), "moderate": (-20.0, -10.0), "severe": (-np.inf, -20.0),
 }
-COMMANDED_DEVIATION: dict[str, float] = {"none": 0.0, "mild": -7.5, "moderate": -15.0, "severe": -25.0}
 
 SMALLEST_LESION_MM3 = 3.0
 PERIVENTRICULAR_MM = 3.0
@@ -75,11 +74,9 @@ def ends(stated: Real | str | Range) -> tuple[float, float]:
 
 def grade(deviation_percent: Real) -> str:
     """The atrophy word of a deviation from the expected volume; -5 is mild, -10 and -20 are moderate."""
-    if deviation_percent > -5:
-        return "none"
-    if deviation_percent > -10:
-        return "mild"
-    return "moderate" if deviation_percent >= -20 else "severe"
+    if deviation_percent == GRADES["moderate"][0]:
+        return "moderate"
+    return next((word for word, (low, _) in GRADES.items() if deviation_percent > low), "severe")
 
 
 def spacing_of(spacing: Spacing) -> np.ndarray:
@@ -213,11 +210,6 @@ def regions(labelled: np.ndarray, structures: np.ndarray, spacing: Spacing) -> l
     return [REGIONS[first] for first in holds.argmax(axis=0)[1:]]
 
 
-def region_of(lesion: np.ndarray, structures: np.ndarray, spacing: Spacing) -> str:
-    """Region of one lesion, given as a mask that is not empty."""
-    return regions((np.asarray(lesion) > 0).astype(np.int32), structures, spacing)[0]
-
-
 def lesions_by_region(labelled: np.ndarray, structures: np.ndarray,
                       spacing: Spacing) -> dict[str, RegionLoad]:
     """Count and volume of the lesions of each of the six regions; they sum to the totals."""
@@ -290,8 +282,8 @@ def changes(earlier_mask: np.ndarray, later_mask: np.ndarray, spacing: Spacing) 
     return Changes(np.flatnonzero(~old), np.flatnonzero(larger & (before > 0)), np.flatnonzero(~remains))
 
 
-def annualised_percent(v1: Real, v2: Real, years: Real) -> float:
-    """Compound change per year in percent, ((v2 / v1)^(1 / years) - 1) x 100; 0 where nothing was or no time passed."""
+def annualised_percent(v1: Real, v2: Real, years: Real) -> float | None:
+    """Compound change per year in percent, ((v2 / v1)^(1 / years) - 1) x 100; None: nothing was, or no time passed."""
     if v1 <= 0 or years <= 0:
-        return 0.0
+        return None
     return float(((max(v2, 0.0) / v1) ** (1.0 / years) - 1.0) * 100.0)

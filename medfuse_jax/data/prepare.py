@@ -1,6 +1,5 @@
 """A BIDS tree becomes a prepared folder: scans on the standard grid, in one scale of intensity, with their labels."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,12 @@ from absl import logging
 
 import medfuse_jax
 from medfuse_jax.config import GRIDS
-from medfuse_jax.data import bids, contents, files, registration
+from medfuse_jax.data import bids, contents, files, machine, registration
 from medfuse_jax.data.bids import Study
 from medfuse_jax.data.draft import Draft
 from medfuse_jax.data.placement import Placed, brain_median, normalise, to_grid
 from medfuse_jax.data.prepared import Writer, is_prepared, people, writing
+from medfuse_jax.data.simulate.cohort import usable_cores
 from medfuse_jax.data.tables import write_table
 from medfuse_jax.data.visits import PROVENANCE, QUALITY, Making
 from medfuse_jax.errors import MedFuseError
@@ -25,7 +25,8 @@ from medfuse_jax.progress import Progress
 
 __all__ = ["Making", "Placed", "brain_median", "is_prepared", "normalise", "prepare", "to_grid"]
 
-VERSION = 3                                # of what is made of a study: a draft of another one is not gone on with
+VERSION = 4                                # of what is made of a study: a draft of another one is not gone on with
+STUDY_BYTES = 2e9                          # of memory while it is made; 0.4 GB for four contrasts on a grid of 2 mm
 RECORD_BYTES = 500_000                     # of a study's line, record and picture, rather too many
 PRESETS = {settings["spacing"]: preset for preset, settings in GRIDS.items()}
 
@@ -34,7 +35,8 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
             register: str = "auto") -> Path:
     """Write the prepared folder `out` from the BIDS tree `source`; bad studies are listed in its rejected.tsv.
 
-    jobs: studies made at the same time (0: one a core). register: auto | rigid | affine | none, see `registration`.
+    jobs: studies made at the same time (0: one a core, if memory holds them). register: auto | rigid | affine | none,
+    see `registration`.
     A prepared folder already at `out` is replaced, at the end. One that was stopped goes on with what is not finished.
     """
     source, out = Path(source), Path(out)
@@ -60,7 +62,7 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
 
 def _fill(draft: Draft, out: Path, making: Making, studies: list[Study], jobs: int) -> None:
     """Make what is not finished yet, in the order of the tree, if the disk can hold it."""
-    jobs = jobs or os.cpu_count() or 1
+    jobs = machine.jobs(jobs, usable_cores(), STUDY_BYTES)
     with ThreadPoolExecutor(jobs) as readers:
         begun = studies[:len(draft.finished)]
         first = draft.keep(list(readers.map(lambda study: contents.of_study(study, making.source), begun)))

@@ -27,7 +27,7 @@ PAD, UNKNOWN, START, END = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 PADS = (PAD, "<pad>", "<|endoftext|>", "</s>")      # what others call it, or put there
 RARE = 0.05                           # share of pieces from which it is said that a vocabulary does not know our words
 SENTENCES = 300                       # of each language that word frequencies are counted in
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?()[]/+-'\"%&=<>_*#@~"     # anything typed can be spelled
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?()[]/+-'\"%&=<>≤≥±_*#@~"  # anything typed can be spelled
 
 
 def _of(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import medfuse_jax
-from medfuse_jax.data import contents, coregistration, labels, nifti, quality
+from medfuse_jax.data import brain, contents, coregistration, labels, nifti, quality
 from medfuse_jax.data.bids import Study
 from medfuse_jax.data.coregistration import Laid
 from medfuse_jax.data.files import whole_file
@@ -216,10 +216,13 @@ def _brain(study: Study, scans: Mapping[str, Scan], structures: Scan | None) -> 
     reference = next(iter(scans.values()))
     if study.brain_mask:
         marks = nifti.read_marks(study.brain_mask)
+        brain.check(marks, "the brain mask")
         return nifti.on_grid(marks, reference), f"given: {study.brain_mask.name}", _owner(scans, marks)
     if structures is None:
         return None, "", ""
-    labelled = resample(structures.array > 0, structures.affine, reference.grid, order=0)
+    named = replace(structures, array=labels.to_classes(structures.array) > 0)         # skull and scalp are none
+    brain.check(named, "what the label map names")
+    labelled = resample(named.array, named.affine, reference.grid, order=0)
     return labelled, f"what a label map names: {study.structures.name}", _owner(scans, structures)
 
 
@@ -250,4 +253,5 @@ def _findings(study: Study, structures: Scan | None, marked: Scan | None, contra
         fixups.append("lesions and structures on two grids: measured on that of the structures")
         lesions = fraction(lesions, marked.affine, own.grid)
     told = {name: value for name, value in study.told.items() if name != "treatment" or value in TREATMENTS}
+    told["date_years"] = told["date_years"] if study.date_years is not None else None
     return biomarkers.measure(classes, lesions, own.spacing, contrasts=contrasts, source="masks", **told).to_json()

@@ -83,14 +83,17 @@ def _lesions(mask: np.ndarray | None, structures: np.ndarray | None, spacing: np
 
 
 def change(structures: np.ndarray, lesions: np.ndarray, spacing_mm: definitions.Spacing, earlier: Visit) -> Change:
-    """What happened since an earlier visit: new, enlarging, resolved lesions and volume change a year."""
+    """What happened since an earlier visit: new, enlarging, resolved lesions and volume change a year.
+
+    A rate that is not defined (no time passed, or nothing was there) is left out.
+    """
     new, enlarging, resolved = definitions.changes(np.asarray(earlier.lesions) > 0.5, lesions, spacing_mm).counts
     before, after = definitions.voxel_counts(earlier.structures), definitions.voxel_counts(structures)
     percent = {
         name: definitions.annualised_percent(before[classes].sum(), after[classes].sum(), earlier.years)
         for name, classes in ((name, definitions.classes_of(name)) for name in CHANGING)
     }
-    return Change(new, enlarging, resolved, percent)
+    return Change(new, enlarging, resolved, {name: rate for name, rate in percent.items() if rate is not None})
 
 
 def _deviation(counts: np.ndarray, structure: str, voxel: float,

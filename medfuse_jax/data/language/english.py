@@ -237,7 +237,7 @@ TEMPLATES = {
     "some": ("{count} {region} {lesion}",),
     "open": ("{region} {lesion}",),
     "absent": ("no {region} {lesion}", "no {region} {lesion}", "no evidence of {region} {lesion}"),
-    "neither": (" or ",),
+    "neither": (" or ",), "either": (" or ",),
     "sized": ("{lesions} ({ml})", "{lesions} totalling {ml}"),
     "volume.of_region": ("{region} {lesion} ({ml})", "{ml} of {region} {lesion}"),
     "volume": ("{ml}", "[a ]total lesion volume of {ml}", "[a ]lesion volume of {ml}"),

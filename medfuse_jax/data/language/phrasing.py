@@ -177,7 +177,8 @@ class Phrases:
     def none_of(self, regions: list[str]) -> str:
         noun = self.counted("lesion", 0)
         words = [self.place(name, 0) if name else "" for name in regions]
-        return self.template("absent").format(region=self.joined(words, "neither"), lesion=noun)
+        return self.template("absent").format(region=self.joined(words, "neither"), either=self.joined(words, "either"),
+                                              lesion=noun)
 
     def region(self, name: str, amount: Amount) -> str:
         count, volume = amount.count, amount.volume_ml
@@ -212,16 +213,23 @@ class Phrases:
         seen = []
         for word in ("severe", "moderate", "mild"):
             for names in self.grouped([name for name, value in grades.items() if value == word]):
-                seen.append(self.shrunken(self.template("atrophy"), names, "and", self.word("grade", word)))
+                seen.append(self.shrunken(self.thinning("atrophy", names), names, "and", self.word("grade", word)))
         normal = [name for name, value in grades.items() if value == "none"]
         absent = []
         for names in self.grouped(normal):
-            form = self.template("atrophy.none")
+            form = self.thinning("atrophy.none", names)
             if "{preserved}" in form:
                 absent += [self.word("preserved", name) for name in names]
             else:
-                absent.append(self.shrunken(form, names, "neither"))
+                conjunction = "either" if "{either}" in form else "neither"        # absence of one or the other
+                absent.append(self.shrunken(form.replace("{either}", "{noun}"), names, conjunction))
         return seen, absent
+
+    def thinning(self, name: str, names: list[str]) -> str:
+        """A template of atrophy: with adjectives only where all structures have one."""
+        forms = self.lexicon.templates[name]
+        named = set(names) <= self.lexicon.written["structure.adjective"].keys()
+        return self.choose(forms if named else tuple(form for form in forms if "{adjective}" not in form))
 
     def shrunken(self, form: str, names: list[str], conjunction: str, grade: str = "") -> str:
         shape = "adjective" if "{adjective}" in form else "noun"

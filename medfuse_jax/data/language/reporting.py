@@ -33,8 +33,8 @@ class Reporter:
         paragraphs = {
             "technique": self.technique(findings), "clinical": self.clinical(findings),
             "comparison": self.comparison(findings), "lesions": self.lesions(findings),
-            "black holes": self.counted(findings, "black_hole_count"),
-            "enhancement": self.counted(findings, "enhancing_count"), "change": self.change(findings),
+            "black holes": self.counted(findings, "black holes", "black_hole_count"),
+            "enhancement": self.counted(findings, "enhancement", "enhancing_count"), "change": self.change(findings),
             "atrophy": self.atrophy(findings), "space": self.space(findings), "time": f"{self.time(findings)}.",
             "impression": self.impression(findings),
         }
@@ -60,15 +60,21 @@ class Reporter:
         return f"{capital(words)}." if words else ""
 
     def comparison(self, findings: Findings) -> str:
-        earlier = self.say["no earlier" if findings.change is None else "earlier"]
+        """Whether this visit was compared with an earlier one; that there is none is said of a first visit alone."""
+        first = findings.date_years == 0
+        earlier = self.say["earlier" if findings.change else "no earlier" if first else "not compared"]
         if findings.date_years is None:
             return earlier
         years = self.writer.counted("years", round(findings.date_years, 2))
         return f"{earlier} {self.say['after'].format(self.number(findings.date_years), years)}"
 
-    def counted(self, findings: Findings, name: str) -> str:
+    def unseen(self, title: str) -> str:
+        """That nobody looked, in the gender and number of a paragraph's title."""
+        return f"{self.say.get(f'not assessed {title}', self.say['not assessed'])}."
+
+    def counted(self, findings: Findings, title: str, name: str) -> str:
         count = getattr(findings, name)
-        return f"{self.say['not assessed']}." if count is None else f"{capital(self.digits.active(name, count))}."
+        return self.unseen(title) if count is None else f"{capital(self.digits.active(name, count))}."
 
     def amount(self, load: RegionLoad) -> str:
         if load.count == 0:
@@ -77,7 +83,7 @@ class Reporter:
 
     def lesions(self, findings: Findings) -> str:
         if findings.lesion_count is None:
-            return f"{self.say['not assessed']}."
+            return self.unseen("lesions")
         lines = [f"  {self.say[region]}{self.say['colon']} {self.amount(findings.lesions_by_region[region])}"
                  for region in REGIONS if region in findings.lesions_by_region]
         if findings.lesion_count == 0:
@@ -85,13 +91,13 @@ class Reporter:
         load = Statement(lesion_load=load_word(findings.lesion_volume_ml))
         burden = ", ".join(map(plain, sum(self.writer.lesions(load, bare=False), [])))
         total = self.amount(RegionLoad(findings.lesion_count, findings.lesion_volume_ml))
-        band = self.say[count_word(findings.lesion_count)]
-        return "\n".join([f"{total}{self.say['colon']} {band}, {burden}.", *lines])
+        band = f"{self.say[count_word(findings.lesion_count)]}, " if findings.lesion_count > 1 else ""
+        return "\n".join([f"{total}{self.say['colon']} {band}{burden}.", *lines])
 
     def change(self, findings: Findings) -> str:
         change = findings.change
         if change is None:
-            return f"{self.say['not assessed']}."
+            return self.unseen("change")
         counts = self.say["counts"].format(change.new_count, change.enlarging_count, change.resolved_count)
         rates = ", ".join(f"{self.say[name]} {self.number(value, 1)} %"
                           for name, value in change.annualised_percent.items())
@@ -99,7 +105,7 @@ class Reporter:
 
     def atrophy(self, findings: Findings) -> str:
         if findings.intracranial_volume_ml is None:
-            return f"{self.say['not assessed']}."
+            return self.unseen("atrophy")
         lines = []
         for name in ATROPHY:
             sides = [(side, findings.structures_ml.get(f"{name}_{side}")) for side in ("left", "right")]

@@ -69,14 +69,14 @@ class Rereader:
             title, _, told = block.strip().partition(f"{self.say['colon']} ")
             named = [name for name in PARAGRAPHS if self.say[name] == title]
             self.paragraphs |= dict.fromkeys(named, told)
-        self.unknown = f"{self.say['not assessed']}."
+        self.unknown = {f"{told}." for name, told in self.say.items() if name.startswith("not assessed")}
 
     def findings(self) -> Findings:
         """All paragraphs together."""
         told = self.paragraphs
         met = {f"{self.say['met']}.": True, f"{self.say['not met']}.": False}
         missing = [name for name, title in (("lesions", "lesions"), ("structures", "atrophy"))
-                   if told[title] == self.unknown]
+                   if told[title] in self.unknown]
         return Findings(
             **self.technique(), **self.person(), **self.lesions(), **self.structures(), change=self.change(),
             dissemination_in_space=met.get(told["space"].partition("\n")[0]),
@@ -98,7 +98,7 @@ class Rereader:
     def count(self, told: str) -> int | None:
         """5 black holes; no black holes; not assessed"""
         first = re.match(r"\d+", told)
-        return None if told == self.unknown else int(first[0]) if first else 0
+        return None if told in self.unknown else int(first[0]) if first else 0
 
     def technique(self) -> dict:
         """Contrasts and voxels; years since the first visit."""
@@ -122,7 +122,7 @@ class Rereader:
 
     def lesions(self) -> dict:
         """Count, volume and regions."""
-        if self.paragraphs["lesions"] == self.unknown:
+        if self.paragraphs["lesions"] in self.unknown:
             return dict(lesion_count=None, lesion_volume_ml=None, lesions_by_region={})
         total = self.amount(self.paragraphs["lesions"].partition("\n")[0])
         regions = {name: self.amount(told) for name, told in self.lines("lesions", REGIONS).items()}

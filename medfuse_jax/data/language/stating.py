@@ -144,7 +144,10 @@ def _is_all(statement: Statement, findings: Findings) -> bool:
 
 
 def random_findings(rng: np.random.Generator) -> Findings:
-    """Invented findings that cover everything a sentence can speak of; for words only, no brain looks like this."""
+    """Invented findings that cover everything a sentence can speak of; for words only, no brain looks like this.
+
+    A control has neither lesions nor a disease that lasts, disables and is treated.
+    """
     share = rng.choice([0.0, 0.15, 0.5, 0.8])
     counts = np.where(rng.random(len(REGIONS)) < share, rng.geometric(rng.choice([0.03, 0.15, 0.5]), len(REGIONS)), 0)
     volumes = counts * np.exp(rng.normal(-2.0, 1.2, len(REGIONS)))
@@ -154,7 +157,7 @@ def random_findings(rng: np.random.Generator) -> Findings:
     new = min(int(rng.poisson(1.5)), int(counts.sum()))
     change = Change(new, min(int(rng.poisson(0.7)), int(counts.sum()) - new), int(rng.poisson(0.3)),
                     {"whole_brain": float(rng.normal(-0.7, 0.4)), "thalamus": float(rng.normal(-0.7, 0.5))})
-    return Findings(
+    found = Findings(
         lesion_count=int(counts.sum()), lesion_volume_ml=float(volumes.sum()), lesions_by_region=regions,
         structures_ml={f"{name}_{side}": float(rng.uniform(3, 8))
                        for name in ATROPHY[:4] for side in ("left", "right")},
@@ -167,6 +170,16 @@ def random_findings(rng: np.random.Generator) -> Findings:
         contrasts=tuple(name for name in CONTRASTS if rng.random() < 0.5), date_years=float(rng.uniform(0, 5)),
         black_hole_count=_some_of(int(counts.sum()), rng), enhancing_count=_some_of(int(counts.sum()), rng),
     )
+    return _without_disease(found) if found.phenotype == "control" else found
+
+
+def _without_disease(found: Findings) -> Findings:
+    """The same head of somebody who is well; what nobody looked at stays so."""
+    return replace(
+        found, lesion_count=0, lesion_volume_ml=0.0, lesions_by_region=dict.fromkeys(REGIONS, RegionLoad()),
+        dissemination_in_space=False, change=found.change and Change(0, 0, 0, found.change.annualised_percent),
+        treatment="none", edss=0.0, disease_duration_years=0.0, black_hole_count=found.black_hole_count and 0,
+        enhancing_count=found.enhancing_count and 0)
 
 
 def _some_of(count: int, rng: np.random.Generator) -> int | None:

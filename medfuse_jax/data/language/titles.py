@@ -1,9 +1,13 @@
-"""The words of the report, by language: titles of paragraphs, names of places, and sentences with gaps."""
+"""The words of the report, by language: titles of paragraphs, names of places, and sentences with gaps.
+
+"not assessed" is said of every paragraph that has no form of its own: "not assessed lesions".
+"""
 
 ENGLISH = {
     "colon": ":", "title": "MRI of the brain", "technique": "Technique", "clinical": "Clinical information",
     "lesions": "Lesions",
     "comparison": "Comparison", "earlier": "with the earlier visit.", "no earlier": "no earlier visit.",
+    "not compared": "not compared with an earlier visit.",
     "after": "{} {} after the first visit.", "black holes": "T1 black holes", "enhancement": "Contrast enhancement",
     "few": "few", "several": "several", "many": "many", "numerous": "numerous",
     "change": "Change since the earlier visit", "atrophy": "Volumes and atrophy",
@@ -33,6 +37,7 @@ FRENCH = {
     "colon": " :", "title": "IRM cérébrale", "technique": "Technique", "clinical": "Renseignements cliniques",
     "lesions": "Lésions",
     "comparison": "Comparaison", "earlier": "avec l'examen précédent.", "no earlier": "pas d'examen antérieur.",
+    "not compared": "non comparé à un examen antérieur.",
     "after": "{} {} après le premier examen.", "black holes": "Trous noirs T1", "enhancement": "Prise de contraste",
     "few": "peu nombreuses", "several": "assez nombreuses", "many": "nombreuses", "numerous": "très nombreuses",
     "change": "Évolution depuis l'examen précédent", "atrophy": "Volumes et atrophie",
@@ -48,13 +53,14 @@ FRENCH = {
     "infratentorial": "infratentorielles", "periventricular": "périventriculaires",
     "deep_grey": "substance grise profonde",
     "cortical": "corticales", "juxtacortical": "juxtacorticales", "deep_white": "substance blanche profonde",
-    "region": "étage {}", "periventricular region": "périventriculaire",
-    "cortical or juxtacortical region": "cortical ou juxtacortical",
-    "infratentorial region": "infratentoriel", "spinal_cord region": "médullaire",
+    "region": "région {}", "periventricular region": "périventriculaire",
+    "cortical or juxtacortical region": "corticale ou juxtacorticale",
+    "infratentorial region": "infratentorielle", "spinal_cord region": "médullaire",
     "optic_nerve region": "des nerfs optiques",
     "thalamus": "thalamus", "caudate": "noyau caudé", "putamen": "putamen", "hippocampus": "hippocampe",
-    "whole_brain": "cerveau entier", "present": "atteint", "absent": "non atteint",
-    "not assessed": "non évalué",
+    "whole_brain": "cerveau entier", "present": "atteinte", "absent": "non atteinte",
+    "not assessed": "non évaluée", "not assessed lesions": "non évaluées", "not assessed black holes": "non évalués",
+    "not assessed atrophy": "non évalués", "not assessed before": "non évalué",         # the last in older reports
     "met": "critère rempli par l'encéphale seul", "not met": "critère non rempli par l'encéphale seul",
     "space short": "Dissémination spatiale", "time": "Dissémination temporelle",
     "time new": "montrée par de nouvelles lésions depuis l'examen précédent",
