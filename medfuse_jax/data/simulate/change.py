@@ -56,7 +56,8 @@ def rates(settings: CohortSettings, people: int, jobs: int) -> list[Row]:
     measured = gathered(partial(annual_percent, two.seed, two), two, jobs, "structures of people over time")
     found = []
     for (structure, group), (low, high) in RATES.items():
-        values = [each[structure] for phenotype, each in measured if (phenotype == "control") == (group == "controls")]
+        values = [each[structure] for phenotype, each in measured
+                  if structure in each and (phenotype == "control") == (group == "controls")]
         found.append(row(f"{structure.replace('_', ' ')}, {group} (% a year)", "paper", low, high, values, np.mean,
                          settings.seed))
     return found

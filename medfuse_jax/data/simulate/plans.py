@@ -33,6 +33,7 @@ LARGEST_ML = {"infratentorial": 5.0, "periventricular": 30.0, "deep_grey": 2.0, 
 COMMAND_RECENT = 0.25                                  # of lesions, born in the year before: some enhance [assume]
 COMMAND_DEVIATION = (-30.0, 2.0)                       # percent, uniform
 CONTROL_DEVIATION = 3.0                                # percent, standard deviation
+PATIENT_DEVIATION = 5.5, 3.0                           # the same, of patients beside their disease: structures, brain
 # Change a year beyond what age explains, percent: patients' rate minus controls' (Azevedo 2018 [paper]; rest [assume]).
 DRIFT = {"thalamus": -0.43, "caudate": -0.70, "putamen": -0.45, "hippocampus": -0.35, "whole_brain": -0.50}
 LOAD_COUPLING = {"thalamus": -0.20, "caudate": -0.18, "putamen": -0.10, "hippocampus": -0.06, "whole_brain": -0.08}
@@ -44,7 +45,7 @@ PACE_SHAPE = 4.0                 # of the gamma factor of a person's loss, past 
 ACCELERATION = 0.2               # of atrophy, for a load one standard deviation above the usual one [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
 PROGRESSIVE_AGE, PROGRESSIVE_SPREAD = 45.0, 5.0        # progressive courses come with age: a logistic curve [assume]
-EDSS_SHIFT = {"CIS": -1.0, "RRMS": -0.25, "SPMS": 2.5, "PPMS": 2.0}       # points, beside all patients [assume]
+EDSS_SHIFT = {"CIS": -1.0, "RRMS": 0.0, "SPMS": 2.5, "PPMS": 2.0}       # points, beside all patients [assume]
 EARLY_ML = 5.0                   # a first episode is rare with more lesion than this, frequent with less [assume]
 
 
@@ -117,7 +118,7 @@ def _natural(random: np.random.Generator, number: int, voxel_ml: float, real: Dr
     duration, treatment = float(np.round(min(years, age - 16), 1)), _treatment(random, phenotype)
     cortical = min(sum(lesion.region == "cortical" for lesion in lesions), MOST_COUPLED)
     deviation = {name: float(np.clip(
-        CONTROL_DEVIATION * random.standard_normal() + LOAD_COUPLING[name] * load_ml
+        PATIENT_DEVIATION[name == "whole_brain"] * random.standard_normal() + LOAD_COUPLING[name] * load_ml
         + pace * DRIFT[name] * duration * course.loss_ratio(name, phenotype, "moderate")
         + coupling * CORTICAL_COUPLING.get(name, 0.0) * cortical, -35, 8)) for name in ATROPHY}
     who = Covariates(age, sex, phenotype, treatment, edss(random, load_ml, phenotype), duration)

@@ -12,7 +12,7 @@ LEAST = 0.10                           # elsewhere
 # Where lesions of patients lie most often: |x|, y, z and how often, beside the first [data].
 BEDS = (((18.0, -13.0, 30.0), 1.0), ((28.0, -48.0, 15.0), 0.7), ((18.0, 26.0, 8.0), 0.6), ((36.0, -31.0, -6.0), 0.5))
 BED_MM = 10.0                          # standard deviation [assume]
-LEFT = 1.1                             # the left bed, beside the right one [data]
+LEFT = 1.15                             # the left bed, beside the right one [data]
 MIDLINE_MM, SPARED = 8.0, 0.8          # the corpus callosum between the ventricles: how wide, how much less [data]
 
 
