@@ -45,7 +45,7 @@ PACE_SHAPE = 4.0                 # of the gamma factor of a person's loss, past 
 ACCELERATION = 0.2               # of atrophy, for a load one standard deviation above the usual one [assume]
 PHENOTYPE_SHARES = {"CIS": 0.12, "RRMS": 0.62, "SPMS": 0.16, "PPMS": 0.10}    # [assume]
 PROGRESSIVE_AGE, PROGRESSIVE_SPREAD = 45.0, 5.0        # progressive courses come with age: a logistic curve [assume]
-EDSS_SHIFT = {"CIS": -1.0, "RRMS": 0.0, "SPMS": 2.5, "PPMS": 2.0}       # points, beside all patients [assume]
+EDSS_SHIFT = {"CIS": -1.0, "RRMS": -0.15, "SPMS": 2.5, "PPMS": 2.0}       # points, beside all patients [assume]
 EARLY_ML = 5.0                   # a first episode is rare with more lesion than this, frequent with less [assume]
 
 
