@@ -10,6 +10,7 @@ Equal flags make equal files, whatever the number of jobs. Research only, not fo
 """
 
 import json
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,10 @@ def main() -> None:
                               lesion_masks=LESION_MASKS.value, natural_fraction=NATURAL.value,
                               gadolinium=GADOLINIUM.value, missing=MISSING.value, randomise=RANDOMISE.value)
     out = tree.bids(OUT.value, settings, LANGUAGE.value, JOBS.value or usable_cores())
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    logging.info("%.2f s of one core a visit, writing included; at most %.0f MB a process",
+                 sum(each.ru_utime + each.ru_stime for each in used) / (settings.subjects * settings.visits),
+                 max(each.ru_maxrss for each in used) / 1024)
     logging.info("some of its people: %s", album(out, out / tree.ALBUM))
     spacing = max(settings.spacing, 1.0)             # the finest grid that trains
     logging.info("next: %s", command.following("prepare.py", f"--source={out}", "--out=prepared",

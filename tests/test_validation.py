@@ -11,7 +11,7 @@ from medfuse_jax.data.simulate.person import CohortSettings, plan, states
 def person(sizes, region="periventricular", sex="F", edss=2.0):
     table = np.array([[size, REGIONS.index(region), number % 2] for number, size in enumerate(sizes)], float)
     volumes = dict.fromkeys(validation.STRUCTURES, 10.0)
-    return validation.Person(sex, 40.0, "RRMS", edss, table.reshape(-1, 3), volumes, np.arange(3, dtype=np.int32))
+    return validation.Person(sex, 40.0, "RRMS", edss, table.reshape(-1, 3), volumes, 0.5, np.arange(3, dtype=np.int32))
 
 
 @pytest.mark.parametrize("treatment, target", trials.AFFIRM.items())

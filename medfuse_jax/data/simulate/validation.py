@@ -27,6 +27,7 @@ class Person:
     edss: float
     lesions: np.ndarray                # n x (mm3, region, left)
     structures_ml: dict[str, float]
+    jacobian: float                    # least determinant of the head's map: above 0 nothing folds
     marked: np.ndarray                 # flat voxels of grid.standard(PEAK_MM) that lesions fill by more than a half
 
     @property
@@ -50,7 +51,8 @@ def look(seed: int, settings: CohortSettings, index: int) -> Person:
         else np.zeros((0, 3))
     voxels_of = definitions.voxel_counts(state.body.structures)
     volumes = {name: voxels_of[definitions.classes_of(name)].sum() * spacing**3 / 1000 for name in STRUCTURES}
-    return Person(found.sex, found.age, found.phenotype, found.edss, table, volumes, _marked(state))
+    return Person(found.sex, found.age, found.phenotype, found.edss, table, volumes, state.anatomy.smallest_jacobian,
+                  _marked(state))
 
 
 def _marked(state: State) -> np.ndarray:
@@ -174,6 +176,8 @@ def cross_section(people: Sequence[Person], seed: int) -> list[Row]:
     """
     patients = [person for person in people if person.phenotype != "control"]
     found = [row(name, "data", low, high, patients, statistic, seed) for name, low, high, statistic in LESIONS]
+    found.append(row("least Jacobian determinant of a head's map", "assume", 0.1, 1.0, people,
+                     lambda some: min(one.jacobian for one in some), seed))
     for name, (mean, spread) in STRUCTURES.items():
         def volumes(some: Sequence[Person], name: str = name) -> np.ndarray:
             return np.array([one.structures_ml[name] for one in some])
