@@ -1,8 +1,9 @@
-"""The alignment's suite: does the right sentence come back for an image, and the right image for a sentence?"""
+"""The alignment's suite: does the right sentence come back for an image, the right image for a sentence, a finding?"""
 
 import jax
 import numpy as np
 
+from medfuse_jax.evaluation import zero_shot
 from medfuse_jax.evaluation.estimate import Figure, by_person, estimate
 from medfuse_jax.evaluation.judged import Judged
 from medfuse_jax.metrics import retrieval
@@ -15,9 +16,9 @@ RANKS = (1, 5, 10)
 
 def figures(judged: Judged) -> dict[str, Figure]:
     """Recall both ways among all studies judged; chance is exact and counts equal sentences as equally right."""
-    towers, parts = alignment.aligner(judged.config), []
+    towers, parts, examples = alignment.aligner(judged.config), [], judged.examples(alignment.READS)
     align = jax.jit(lambda params, batch: towers(params, batch)[:2])
-    for real, batch in judged.batches(judged.examples(alignment.READS)):
+    for real, batch in judged.batches(examples):
         image, text = align(judged.params, {name: batch[name] for name in TOWERS})
         parts.append([np.asarray(one)[:real] for one in (image, text, batch["facts"])])
     image, text, facts = (np.concatenate(some) for some in zip(*parts, strict=True))
@@ -30,4 +31,6 @@ def figures(judged: Judged) -> dict[str, Figure]:
             reference = (f"the right one is among the first {k} of {len(identities)} studies; sentences of equal facts "
                          f"are equally right; chance: a random order; {cited('recall_at')}")
             found[f"{way}_r@{k}"] = estimate(hit, chance, True, reference, judged.seed)
-    return found
+    some = examples.represented["latent"][:1].astype(np.float32)
+    return found | zero_shot.figures(judged, lambda params, seen: towers(params, seen)[:2], image, some,
+                                     examples.tokenizer, examples.length)
