@@ -31,6 +31,7 @@ from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
 LEAST_INSIDE = 0.5                         # of a lesion mask that must lie in the brain
+LEAST_MASKED, CHECKED_ONE_IN = 0.95, 7     # of the brain that the grid of a lesion mask must cover; voxels looked at
 THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
 MOST_UNKNOWN = 0.02                        # of a label map that may have numbers which are not known here
 PROVENANCE, QUALITY = "provenance", "quality"
@@ -142,6 +143,8 @@ class Making:
             structures = None
         mask, origin, masked = _brain(study, scans, structures)
         volume, present, placed = to_grid(scans, self.spacing, mask, self.register, first, masked)
+        if marked is not None:
+            _covers(marked, placed)
         moves = coregistration.moves(placed.laid)
         marked, structures = (scan and coregistration.moved(scan, moves.get(_owner(scans, scan)))
                               for scan in (marked, structures))
@@ -173,6 +176,8 @@ class Making:
         for path in study.files:
             size, _, digest = contents.of_file(path).partition(" ")
             files[path.relative_to(self.source).as_posix()] = dict(bytes=int(size), sha256=digest)
+        if marked is not None:
+            _covers(marked, placed)
         moves = coregistration.moves(placed.laid)
         record = {name: line[name] for name in ("study", "person", "session", "fixups", "medians", "transform")} | dict(
             files=files, spacing=self.spacing, brain_mask=dict(
@@ -196,6 +201,17 @@ def _told(laid: Laid, moved: bool) -> dict[str, Any]:
 def _owner(scans: Mapping[str, Scan], mask: Scan) -> str:
     """The contrast that a mask was drawn on: the first on whose grid it lies, else the first of all."""
     return next((contrast for contrast, scan in scans.items() if same_grid(scan, mask)), next(iter(scans)))
+
+
+def _covers(marked: Scan, placed: Placed) -> None:
+    """MedFuseError when the grid of a lesion mask leaves out a part of the brain: what lies there is not known."""
+    inner = np.argwhere(placed.brain.T)[::CHECKED_ONE_IN]                     # x y z
+    into = np.linalg.inv(marked.affine) @ np.linalg.inv(placed.transform) @ placed.grid.affine
+    points = into[:3] @ np.c_[inner, np.ones(len(inner))].T
+    inside = ((points >= -0.5) & (points <= np.array(marked.array.shape)[:, None] - 0.5)).all(axis=0)
+    if inside.mean() < LEAST_MASKED:
+        raise MedFuseError(f"{marked.path}: covers {100 * inside.mean():.0f} % of the brain: give a lesion mask of the "
+                           "whole brain, or take it out of the tree")
 
 
 def _foreign(structures: Scan, name: str, fixups: list[str]) -> str:
