@@ -99,6 +99,8 @@ class Making:
         if study.date_years is None:
             fixups.append("dates of the visits are not known: date_years is 0 for all")
         lesions = None if marked is None else _lesions(marked, placed)
+        if marked is not None:
+            _covers(marked, placed)
         findings = _findings(study, structures, marked, tuple(placed.medians), fixups)
         line = dict(
             study=study.name, person=study.person, session=study.session, findings=findings, **study.told,
@@ -143,8 +145,6 @@ class Making:
             structures = None
         mask, origin, masked = _brain(study, scans, structures)
         volume, present, placed = to_grid(scans, self.spacing, mask, self.register, first, masked)
-        if marked is not None:
-            _covers(marked, placed)
         moves = coregistration.moves(placed.laid)
         marked, structures = (scan and coregistration.moved(scan, moves.get(_owner(scans, scan)))
                               for scan in (marked, structures))
@@ -176,8 +176,6 @@ class Making:
         for path in study.files:
             size, _, digest = contents.of_file(path).partition(" ")
             files[path.relative_to(self.source).as_posix()] = dict(bytes=int(size), sha256=digest)
-        if marked is not None:
-            _covers(marked, placed)
         moves = coregistration.moves(placed.laid)
         record = {name: line[name] for name in ("study", "person", "session", "fixups", "medians", "transform")} | dict(
             files=files, spacing=self.spacing, brain_mask=dict(
