@@ -14,6 +14,7 @@ import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 try:
     from medfuse_jax import command
@@ -69,7 +70,7 @@ def main() -> None:
     if VALIDATE.value:
         validate()
         return
-    if OUT.value is None:
+    if not OUT.value:
         raise MedFuseError("--out is needed: name a new folder for the cohort")
     settings = CohortSettings(subjects=SUBJECTS.value, visits=VISITS.value, spacing=float(SPACING.value),
                               seed=SEED.value, counterfactual=False, refine=1, label_maps=LABEL_MAPS.value,
@@ -116,7 +117,7 @@ def validate() -> None:
         told = [one._asdict() | {"inside": one.inside} for one in found]
         told += [{"quantity": f"real and simulated {name} told apart (AUC)"} | one._asdict()
                  for name, one in told_apart.items()]
-        path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(finite(told), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     figures.targets([(one.quantity, one.low, one.high, one.value, one.interval) for one in found],
                     out / "validation.png", f"{sum(one.inside for one in found)} of {len(found)} quantities inside "
                     "their target (bars: 95 % interval)")
@@ -129,6 +130,15 @@ def validate() -> None:
             logging.warning("%s: %.3g, target %.3g to %.3g", one.quantity, one.value, one.low, one.high)
     sys.stdout.write(f"{sum(one.inside for one in found)} of {len(found)} quantities inside their target: "
                      f"{out / 'validation.md'}, {out / 'validation.png'}\n")
+
+
+def finite(told: Any) -> Any:
+    """What JSON can hold: null where too few people say nothing."""
+    if isinstance(told, dict):
+        return {name: finite(each) for name, each in told.items()}
+    if isinstance(told, (list, tuple)):
+        return [finite(each) for each in told]
+    return None if isinstance(told, float) and told != told else told
 
 
 if __name__ == "__main__":

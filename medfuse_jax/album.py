@@ -31,10 +31,10 @@ def album(tree: str | Path, path: str | Path, number: int = 4, synthetic: bool =
     course = _most_changed([[study for study in studies if study.person == one.person] for one in people])
     shown = [name for name in SHOWN if any(name in study.contrasts for study in people)]
     across = max(len(shown) + 1, len(course))
-    figure = Figure(figsize=(SIDE_INCHES * across, SIDE_INCHES * 1.22 * (len(people) + bool(course)) + 0.3),
+    figure = Figure(figsize=(SIDE_INCHES * across, SIDE_INCHES * 1.22 * (len(people) + bool(course)) + 0.5),
                     facecolor=figures.SHEET)
     grid = figure.subplots(len(people) + bool(course), across, squeeze=False, gridspec_kw=dict(
-        left=0.01, right=0.99, bottom=0.02, top=0.97, wspace=0.03, hspace=0.16))
+        left=0.01, right=0.99, bottom=0.02, top=1 - 0.45 / figure.get_figheight(), wspace=0.03, hspace=0.16))
     for axes in grid.flat:
         axes.set_facecolor(figures.TILE)
         axes.set(xticks=[], yticks=[])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantom import FINE, SPACING, Z, leg, opened, phantom, structures, tree
+from phantom import FINE, LESION, SPACING, Z, leg, opened, phantom, structures, tree
 
 from medfuse_jax.data import MedFuseError, brain, nifti, prepare, write_volume
 from medfuse_jax.data.files import JOURNAL, kept_folder
@@ -233,3 +233,15 @@ def test_a_draft_whose_arrays_were_cut_short_is_believed_as_far_as_it_goes(tmp_p
     out = prepare.prepare(source, tmp_path / "out", SPACING)
     for name in ("volumes.npy", "structures.npy", "studies.jsonl"):
         assert (whole / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_lesion_mask_that_covers_a_part_of_the_brain_is_refused(tmp_path):
+    root = tree(tmp_path / "bids", people=2)
+    affine = FINE.affine
+    path = next((root / "derivatives").rglob("sub-01*label-lesion_mask.nii.gz"))
+    write_volume(path, LESION[:, :, :30], affine)                    # what lies above is not in its grid
+    write_volume(next((root / "derivatives").rglob("sub-02*label-lesion_mask.nii.gz")), LESION, affine)
+    prepare.prepare(root, tmp_path / "prepared", SPACING, register="none")
+    lines, _ = opened(tmp_path / "prepared")
+    rejected = (tmp_path / "prepared" / "rejected.tsv").read_text()
+    assert [line["person"] for line in lines] == ["sub-02"] and "% of the brain" in rejected and "sub-01" in rejected

@@ -17,7 +17,8 @@ def test_without_a_terminal_it_is_a_line_every_ten_seconds(clock, caplog):
         for done in range(1, 101):
             clock[0] += 1.0
             told.tell(done, loss=0.5)
-    lines = [record.getMessage() for record in caplog.records]
+    said = [record.getMessage() for record in caplog.records]
+    lines = [line for line in said if line.startswith("simulating")]          # a neighbour's signal may speak as well
     assert len(lines) == 10 and lines[0] == "simulating: person 10 of 100, 1 person/s, 90 s left, loss 0.5"
     assert lines[-1] == "simulating: person 100 of 100, in 2 min, loss 0.5"
 

@@ -66,6 +66,13 @@ def test_commanded_atrophy_reaches_the_measured_volume(head, structure, percent)
     assert 100 * (measured / expected - 1) == pytest.approx(percent, abs=3.0)
 
 
+def test_both_sides_of_a_structure_have_their_half(head, body):
+    counts = definitions.voxel_counts(body.structures)
+    for place, name in enumerate(atrophy.SCALED):
+        left, right = (int(counts[labels.CLASS[f"{name}_{side}"]]) for side in ("left", "right"))
+        assert left / (left + right) == pytest.approx(0.5 * (1 + head.lean[place]), abs=0.015), name
+
+
 def test_ventricles_widen_with_age(head):
     brains = [atrophy.brain(head, age, "F", {}).structures for age in (25.0, 50.0, 75.0)]
     volumes = [np.isin(structures, definitions.LATERAL_VENTRICLES).sum() for structures in brains]

@@ -90,10 +90,7 @@ def template(spacing: float) -> Maps:
     """The template at one level, made once from the label atlas and then read from the user's cache folder."""
     path = cache_folder() / f"tissues-{atlas.ATLAS_VERSION}-{spacing:g}mm.npz"
     box = grid.standard(spacing)
-    if path.is_file():
-        with np.load(path) as kept:
-            shares = kept["shares"].astype(np.float32)
-    else:
+    if not path.is_file():
         fine = grid.standard(atlas.SPACING)
         structures = atlas.atlas().structures
         shares = np.stack([resample(np.isin(structures, labels.classes_in(*groups)), fine.affine, box)
@@ -101,6 +98,8 @@ def template(spacing: float) -> Maps:
         shares[0] = 1 - shares[1:].sum(axis=0)         # what lies outside the box is background, too
         with whole_file(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, shares=shares.astype(np.float16))
+    with np.load(path) as kept:                        # who made it sees what others will: rounded
+        shares = kept["shares"].astype(np.float32)
     return maps(box, shares)
 
 

@@ -31,6 +31,7 @@ from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
 LEAST_INSIDE = 0.5                         # of a lesion mask that must lie in the brain
+LEAST_MASKED, CHECKED_ONE_IN = 0.95, 7     # of the brain that the grid of a lesion mask must cover; voxels looked at
 THALAMUS = (10, 49)                        # FreeSurfer; a label map without them counts in other numbers
 MOST_UNKNOWN = 0.02                        # of a label map that may have numbers which are not known here
 PROVENANCE, QUALITY = "provenance", "quality"
@@ -98,6 +99,8 @@ class Making:
         if study.date_years is None:
             fixups.append("dates of the visits are not known: date_years is 0 for all")
         lesions = None if marked is None else _lesions(marked, placed)
+        if marked is not None:
+            _covers(marked, placed)
         findings = _findings(study, structures, marked, tuple(placed.medians), fixups)
         line = dict(
             study=study.name, person=study.person, session=study.session, findings=findings, **study.told,
@@ -196,6 +199,17 @@ def _told(laid: Laid, moved: bool) -> dict[str, Any]:
 def _owner(scans: Mapping[str, Scan], mask: Scan) -> str:
     """The contrast that a mask was drawn on: the first on whose grid it lies, else the first of all."""
     return next((contrast for contrast, scan in scans.items() if same_grid(scan, mask)), next(iter(scans)))
+
+
+def _covers(marked: Scan, placed: Placed) -> None:
+    """MedFuseError when the grid of a lesion mask leaves out a part of the brain: what lies there is not known."""
+    inner = np.argwhere(placed.brain.T)[::CHECKED_ONE_IN]                     # x y z
+    into = np.linalg.inv(marked.affine) @ np.linalg.inv(placed.transform) @ placed.grid.affine
+    points = into[:3] @ np.c_[inner, np.ones(len(inner))].T
+    inside = ((points >= -0.5) & (points <= np.array(marked.array.shape)[:, None] - 0.5)).all(axis=0)
+    if inside.mean() < LEAST_MASKED:
+        raise MedFuseError(f"{marked.path}: covers {100 * inside.mean():.0f} % of the brain: give a lesion mask of the "
+                           "whole brain, or take it out of the tree")
 
 
 def _foreign(structures: Scan, name: str, fixups: list[str]) -> str:

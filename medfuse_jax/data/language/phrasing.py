@@ -177,8 +177,9 @@ class Phrases:
     def none_of(self, regions: list[str]) -> str:
         noun = self.counted("lesion", 0)
         words = [self.place(name, 0) if name else "" for name in regions]
-        return self.template("absent").format(region=self.joined(words, "neither"), either=self.joined(words, "either"),
+        said = self.template("absent").format(region=self.joined(words, "neither"), either=self.joined(words, "either"),
                                               lesion=noun)
+        return " ".join(said.split())              # no region leaves no gap
 
     def region(self, name: str, amount: Amount) -> str:
         count, volume = amount.count, amount.volume_ml

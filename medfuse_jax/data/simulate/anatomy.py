@@ -15,6 +15,7 @@ from medfuse_jax.data.simulate.atlas import SPACING, Atlas, atlas
 TEMPLATE_SHRINK = 0.92             # the template is inflated by 1.28 in volume [data]
 HEAD_PERCENT = 2.8                 # standard deviation of linear head size within a sex [assume]
 SEX_SCALE = {"F": 0.975, "M": 1.025}     # linear [assume]
+LEAN = 0.02                        # standard deviation of the left share of a deep structure, beside a half [assume]
 NODE_MM, KNOT_MM, ROUGHNESS_MM = 4.0, 32.0, 2.2
 CROP_MM = 8.0            # the head's box ends on multiples of this, so that coarser grids nest in it
 
@@ -28,6 +29,7 @@ class Head(NamedTuple):
     spacing: float                 # working voxel, mm
     subject: np.ndarray            # 4 x 4 affine part: atlas mm -> subject mm
     ventricle_factor: float        # how wide this person's ventricles are for the age
+    lean: np.ndarray               # by how much more than a half of each deep structure lies on the left, as a share
     atlas: Atlas                   # what the map leads to
 
     @property
@@ -114,8 +116,9 @@ def head(random: np.random.Generator, sex: str, spacing: float, source: Atlas | 
         bend /= 2
     shape = tuple(int(n) for n in extent / spacing)
     ventricles = float(np.exp(0.3 * np.clip(random.standard_normal(), -2, 2)))
+    lean = LEAN * random.standard_normal(4).clip(-2, 2)
     return Head((straight + bend).astype(np.float32), np.round(low * CROP_MM / spacing).astype(int), shape, spacing,
-                subject, 1.0 if source.own else ventricles, source)
+                subject, 1.0 if source.own else ventricles, lean, source)
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:

@@ -118,11 +118,21 @@ def _cut(source: Atlas, structures: np.ndarray, points: np.ndarray, inside: np.n
     structures[at] = np.where(tissue, cut, k["csf"])
 
 
+def _left_share(person: Head, name: str) -> float:
+    """How much of a structure lies on the left: of a person's own map as there, else a half and what the person leans.
+
+    The template's own sides differ by up to a tenth, which would be a finding in a person.
+    """
+    if not person.atlas.own:
+        return 0.5 * (1 + float(person.lean[SCALED.index(name)]))
+    left, right = (person.atlas.counts[labels.CLASS[f"{name}_{side}"]] for side in ("left", "right"))
+    return float(left / max(left + right, 1))
+
+
 def _scale(points: np.ndarray, person: Head, name: str, target_ml: float) -> None:
-    """Scale both sides of a structure about their own centres, in place, until its volume is the target."""
-    cubic_ml = person.spacing**3 / 1000
-    sides = []
-    for side in ("left", "right"):
+    """Scale each side of a structure about its own centre, in place, until its volume is its share of the target."""
+    cubic_ml, left = person.spacing**3 / 1000, _left_share(person, name)
+    for side, share in (("left", left), ("right", 1 - left)):
         structure = f"{name}_{side}"
         centre, inverse = person.atlas.moments[structure]
         reach = FALLOFF[1] * np.sqrt(np.diag(np.linalg.inv(inverse))) + 6
@@ -135,17 +145,12 @@ def _scale(points: np.ndarray, person: Head, name: str, target_ml: float) -> Non
         distance = np.sqrt(np.einsum("in,in->n", inverse.astype(np.float32) @ flat, flat)).reshape(part.shape[1:])
         fade = np.clip((FALLOFF[1] - distance) / (FALLOFF[1] - FALLOFF[0]), 0, 1)
         fade = fade * fade * (3 - 2 * fade)
-        sides.append((labels.CLASS[structure], part, offset, fade))
-
-    def volume(scale: float) -> float:
-        moved = [(number, part + np.float32(scale - 1) * fade * offset) for number, part, offset, fade in sides]
-        return cubic_ml * sum(int(np.count_nonzero(nearest(person.atlas, part) == number)) for number, part in moved)
-
-    scale = 1.0
-    for _ in range(3):
-        scale *= (max(volume(scale), 1e-3) / target_ml) ** (1 / 3)
-        scale = float(np.clip(scale, SMALLEST_SCALE, LARGEST_SCALE))
-    for _, part, offset, fade in sides:
+        number, scale = labels.CLASS[structure], 1.0
+        for _ in range(3):
+            moved = nearest(person.atlas, part + np.float32(scale - 1) * fade * offset)
+            volume = cubic_ml * np.count_nonzero(moved == number)
+            scale *= (max(volume, 1e-3) / (share * target_ml)) ** (1 / 3)
+            scale = float(np.clip(scale, SMALLEST_SCALE, LARGEST_SCALE))
         part += np.float32(scale - 1) * fade * offset
 
 

@@ -37,6 +37,11 @@ class Atlas:
         return np.stack([inside.min(axis=0) - FADING_MM - 1, inside.max(axis=0) + FADING_MM + 1])
 
     @cached_property
+    def counts(self) -> np.ndarray:
+        """Voxels of each class."""
+        return np.bincount(self.structures.ravel(), minlength=len(labels.NAMES))
+
+    @cached_property
     def moments(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Centre (3,) and inverse covariance (3, 3) of each deep grey structure, mm."""
         boxes, found = ndimage.find_objects(self.structures), {}

@@ -16,7 +16,7 @@ from medfuse_jax.data.simulate.lesions import Placed, place
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.metrics import biomarkers
 
-SIMULATOR_VERSION = 7
+SIMULATOR_VERSION = 8
 FINEST_WORKING_MM = 1.0
 GOLDEN = 0.6180339887498949
 
