@@ -62,8 +62,8 @@ def main() -> None:
     from absl import logging
 
     from medfuse_jax.album import album
+    from medfuse_jax.data.machine import usable_cores
     from medfuse_jax.data.simulate import tree
-    from medfuse_jax.data.simulate.cohort import usable_cores
     from medfuse_jax.data.simulate.person import CohortSettings
     from medfuse_jax.errors import MedFuseError
 
@@ -93,8 +93,8 @@ def validate() -> None:
 
     from medfuse_jax import figures
     from medfuse_jax.data.files import whole_file, writable
+    from medfuse_jax.data.machine import usable_cores
     from medfuse_jax.data.simulate import realism, rows, validation
-    from medfuse_jax.data.simulate.cohort import usable_cores
     from medfuse_jax.data.simulate.person import CohortSettings
     from medfuse_jax.errors import MedFuseError
 
@@ -111,6 +111,7 @@ def validate() -> None:
         some = replace(settings, subjects=JUDGED, spacing=1.0, gadolinium=1.0)
         told_apart = realism.beside(REAL.value, some, jobs)
     found = validation.validate(settings, jobs, RATES.value)
+    verdict = f"{sum(one.inside for one in found)} of {len(found)} quantities inside their target"
     with whole_file(out / "validation.md") as path:
         path.write_text(rows.table(found) + realism.table(told_apart), encoding="utf-8")
     with whole_file(out / "validation.json") as path:
@@ -119,8 +120,7 @@ def validate() -> None:
                  for name, one in told_apart.items()]
         path.write_text(json.dumps(finite(told), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     figures.targets([(one.quantity, one.low, one.high, one.value, one.interval) for one in found],
-                    out / "validation.png", f"{sum(one.inside for one in found)} of {len(found)} quantities inside "
-                    "their target (bars: 95 % interval)")
+                    out / "validation.png", f"{verdict} (bars: 95 % interval)")
     if SUBJECTS.value < ENOUGH:
         logging.warning("--subjects=%d: the tolerances are those of %d people or more", SUBJECTS.value, ENOUGH)
     for name, one in told_apart.items():
@@ -128,8 +128,7 @@ def validate() -> None:
     for one in found:
         if not one.inside:
             logging.warning("%s: %.3g, target %.3g to %.3g", one.quantity, one.value, one.low, one.high)
-    sys.stdout.write(f"{sum(one.inside for one in found)} of {len(found)} quantities inside their target: "
-                     f"{out / 'validation.md'}, {out / 'validation.png'}\n")
+    sys.stdout.write(f"{verdict}: {out / 'validation.md'}, {out / 'validation.png'}\n")
 
 
 def finite(told: Any) -> Any:

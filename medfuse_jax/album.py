@@ -1,7 +1,9 @@
 """Pictures of a BIDS tree that people look at: some of its people beside each other, and one of them over time."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +32,7 @@ def album(tree: str | Path, path: str | Path, number: int = 4, synthetic: bool =
     people = [first[person] for person in sorted(first)][:number]
     course = _most_changed([[study for study in studies if study.person == one.person] for one in people])
     shown = [name for name in SHOWN if any(name in study.contrasts for study in people)]
-    across = max(len(shown) + 1, len(course))
+    across = max(len(shown) + 1, len(course.visits) if course else 0)
     figure = Figure(figsize=(SIDE_INCHES * across, SIDE_INCHES * 1.22 * (len(people) + bool(course)) + 0.5),
                     facecolor=figures.SHEET)
     grid = figure.subplots(len(people) + bool(course), across, squeeze=False, gridspec_kw=dict(
@@ -43,7 +45,7 @@ def album(tree: str | Path, path: str | Path, number: int = 4, synthetic: bool =
     for row, study in zip(grid, people, strict=False):
         _person(row, study, shown)
     if course:
-        _course(grid[-1], course)
+        _draw_course(grid[-1], course)
     if synthetic:
         figure.text(0.99, 0.005, figures.NOTICE, color=figures.WARNING, fontsize=8, ha="right")
     return figures.write(figure, path, 110, synthetic)
@@ -69,16 +71,22 @@ def _person(row: np.ndarray, study: bids.Study, shown: Sequence[str]) -> None:
     row[0].set_title(" ".join(facts) + f"\n{row[0].get_title()}", color=figures.INK, fontsize=9)
 
 
-def _course(row: np.ndarray, visits: Sequence[bids.Study]) -> None:
+class _Course(NamedTuple):
+    """The visits of one person, read, and what is new at each since the one before: scans, masks, masks."""
+
+    visits: list[bids.Study]
+    scans: list[Scan]
+    masks: list[np.ndarray]
+    news: list[np.ndarray]
+
+
+def _draw_course(row: np.ndarray, course: _Course) -> None:
     """One slice of one person at each visit; what is new since the visit before is outlined in yellow."""
-    scans = [read_volume(visit.contrasts["FLAIR"]) for visit in visits[:len(row)]]
-    masks = [_lesions(visit, scan) for visit, scan in zip(visits, scans, strict=False)]
-    news = [np.zeros_like(masks[0]), *(_new(before, after, scans[0].spacing)
-                                       for before, after in zip(masks, masks[1:], strict=False))]
-    seen = sum(new.astype(np.float32) for new in news)
-    at = planes.best_cuts(scans[0].array > 0, seen if (seen > 0.5).any() else masks[0])[AXIAL.normal]
-    for axes, visit, scan, mask, new in zip(row, visits, scans, masks, news, strict=False):
-        _slice(axes, scan, scans[0], at)
+    seen = sum(new.astype(np.float32) for new in course.news)
+    like = course.scans[0]
+    at = planes.best_cuts(like.array > 0, seen if seen.any() else course.masks[0])[AXIAL.normal]
+    for axes, visit, scan, mask, new in zip(row, *course, strict=False):
+        _slice(axes, scan, like, at)
         _outline(axes, mask & ~new, at, planes.LESION)
         _outline(axes, new, at, NEW)
         _, count = definitions.components(new, scan.spacing)
@@ -86,10 +94,10 @@ def _course(row: np.ndarray, visits: Sequence[bids.Study]) -> None:
         axes.set_title(f"{when}: {count} new", color=figures.INK, fontsize=9)
 
 
-def _most_changed(courses: Sequence[Sequence[bids.Study]]) -> Sequence[bids.Study]:
-    """Of people with FLAIR and lesion masks at several visits, the one with most new lesion; nobody: empty."""
-    best, most = [], -1
-    for visits in courses:
+def _most_changed(people: Sequence[Sequence[bids.Study]]) -> _Course | None:
+    """Of people with FLAIR and lesion masks at several visits, the one with most new lesion; nobody: None."""
+    best, most = None, -1
+    for visits in people:
         visits = [one for one in visits if "FLAIR" in one.contrasts and one.lesion_mask is not None][:MOST_VISITS]
         if len(visits) < 2:
             continue
@@ -97,9 +105,9 @@ def _most_changed(courses: Sequence[Sequence[bids.Study]]) -> Sequence[bids.Stud
         masks = [_lesions(one, scan) for one, scan in zip(visits, scans, strict=True)]
         if len({mask.shape for mask in masks}) > 1:
             continue
-        found = sum(int(_new(before, after, scans[0].spacing).sum())
-                    for before, after in zip(masks, masks[1:], strict=False))
-        best, most = (visits, found) if found > most else (best, most)
+        news = [np.zeros_like(masks[0]), *(_new(before, after, scans[0].spacing) for before, after in pairwise(masks))]
+        found = sum(int(new.sum()) for new in news)
+        best, most = (_Course(visits, scans, masks, news), found) if found > most else (best, most)
     return best
 
 
@@ -120,9 +128,7 @@ def _slice(axes: Axes, scan: Scan, like: Scan, at: int) -> None:
     own = int(np.clip(round((height - scan.affine[2, 3]) / scan.affine[2, 2]), 0, scan.array.shape[2] - 1))
     picture = planes.cut(scan.array, AXIAL, own)
     rows, columns = (np.flatnonzero((planes.cut(like.array, AXIAL, at) > 0).any(axis=axis)) for axis in (1, 0))
-    inside = scan.array[scan.array > 0]
-    white = 1.05 * float(np.percentile(inside, 99.5)) if inside.size else 1.0
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="bicubic",
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=planes.window(scan.array, scan.array > 0), interpolation="bicubic",
                 extent=(0, picture.shape[1], 0, picture.shape[0]), aspect=scan.spacing[1] / scan.spacing[0])
     if len(rows) and scan.array.shape == like.array.shape:          # closer to the head
         rim = RIM_MM / scan.spacing[0]

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from medfuse_jax import overrides
-from medfuse_jax.data import contents, files, prepare, tokens
+from medfuse_jax.data import contents, files, machine, prepare, tokens
 from medfuse_jax.data.pipeline import Cohort, Examples
 from medfuse_jax.data.simulate import cohort as simulated
 from medfuse_jax.errors import MedFuseError
@@ -165,7 +165,7 @@ def prepared(config: ConfigDict, workdir: Path, trusted: bool = False) -> Path:
     if data.source == "simulated":
         settings = people(config)
         folder = simulated.home(settings)
-        make = partial(simulated.prepared, folder, settings, data.jobs or simulated.usable_cores())
+        make = partial(simulated.prepared, folder, settings, data.jobs or machine.usable_cores())
     else:
         folder = workdir / f"prepared-{data.spacing:g}mm"
         if prepare.is_prepared(folder) and not trusted:

@@ -86,7 +86,7 @@ def study(volumes: Mapping[str, np.ndarray], spacing: definitions.Spacing, struc
     volumes, brain = {name: volume[box] for name, volume in volumes.items()}, brain[box]
     lesions = None if lesions is None else np.asarray(lesions, np.float32)[box]
     structures = None if structures is None else np.asarray(structures)[box]
-    windows = {name: _window(volume, brain) for name, volume in volumes.items()}
+    windows = {name: window(volume, brain) for name, volume in volumes.items()}
     blur = SMOOTH * np.maximum((made_mm or 0.0) / spacing, 1.0)
     return Study(volumes, structures, lesions, brain, spacing, best_cuts(brain, lesions), windows, blur)
 
@@ -182,7 +182,8 @@ def _centred(tile: np.ndarray, height: int) -> np.ndarray:
     return np.pad(tile, ((above, height - tile.shape[0] - above), (0, 0), (0, 0)))
 
 
-def _window(volume: np.ndarray, brain: np.ndarray) -> float:
+def window(volume: np.ndarray, brain: np.ndarray) -> float:
+    """The intensity that is shown white: a little above nearly all of the brain."""
     inside = volume[brain]
     return max(1.05 * float(np.percentile(inside, 99.5)), 1e-6) if inside.size else 1.0
 

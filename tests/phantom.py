@@ -1,11 +1,15 @@
 """A small BIDS tree of brains made of an ellipsoid, two thalami and a lesion, for tests of preparation."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from medfuse_jax.data import grid, write_volume
+from medfuse_jax.data import grid, prepare, write_volume
+from medfuse_jax.data.bids import Study
+from medfuse_jax.data.prepared import Example
 
 SPACING = 8.0
 FINE = grid.Grid((48, 56, 48), grid.standard(4.0).affine)
@@ -54,3 +58,15 @@ def opened(folder: Path) -> tuple[list[dict], dict[str, np.ndarray]]:
     lines = [json.loads(line) for line in (folder / "studies.jsonl").read_text().splitlines()]
     names = "volumes", "structures", "lesions"
     return lines, {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+
+
+def stop_at(patch: pytest.MonkeyPatch, chosen: Callable[[Study], bool]) -> None:
+    """A preparation that is stopped, as by Ctrl-C, when it comes to a study; until `patch.undo()`."""
+    example = prepare.Making.example
+
+    def until(making: prepare.Making, study: Study) -> Example:
+        if chosen(study):
+            raise KeyboardInterrupt
+        return example(making, study)
+
+    patch.setattr(prepare.Making, "example", until)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from painted import error, head, move
-from phantom import opened, structures, tree
+from phantom import opened, stop_at, structures, tree
 
 from medfuse_jax.data import bids, coregistration, nifti, poses, prepare, registration, write_volume
 from medfuse_jax.data.longitudinal import First, follow
@@ -115,14 +115,7 @@ def test_visits_of_a_tree_share_a_pose_whoever_makes_them(tmp_path, monkeypatch)
     told = [json.loads((out / f"provenance/{line['study']}.json").read_text())["registration"] for line in lines]
     assert [one["onto"] for one in told] == ["MNI152", "sub-01_ses-02"]
     assert told[1]["to_first"]["done"] == "moved" and told[1]["to_first"]["off_mm"] > 5
-    example = prepare.Making.example
-
-    def until(making, study):
-        if study.session == "ses-03":
-            raise KeyboardInterrupt
-        return example(making, study)
-
-    monkeypatch.setattr(prepare.Making, "example", until)
+    stop_at(monkeypatch, lambda study: study.session == "ses-03")
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(root, tmp_path / "stopped", 8.0)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantom import FINE, LESION, SPACING, Z, leg, opened, phantom, structures, tree
+from phantom import FINE, LESION, SPACING, Z, leg, opened, phantom, stop_at, structures, tree
 
 from medfuse_jax.data import MedFuseError, brain, nifti, prepare, write_volume
 from medfuse_jax.data.files import JOURNAL, kept_folder
@@ -216,15 +216,9 @@ def test_two_at_once_do_not_fill_one_folder(tmp_path):
 
 @pytest.mark.parametrize("spoil", [lambda content: content[:20], lambda content: content[:-5000], lambda content: b""])
 def test_a_draft_whose_arrays_were_cut_short_is_believed_as_far_as_it_goes(tmp_path, monkeypatch, spoil):
-    source, example = tree(tmp_path / "tree", people=3), prepare.Making.example
+    source = tree(tmp_path / "tree", people=3)
     whole = prepare.prepare(source, tmp_path / "whole", SPACING)
-
-    def until(making, study):
-        if study.person == "sub-03":
-            raise KeyboardInterrupt
-        return example(making, study)
-
-    monkeypatch.setattr(prepare.Making, "example", until)
+    stop_at(monkeypatch, lambda study: study.person == "sub-03")
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(source, tmp_path / "out", SPACING)
     monkeypatch.undo()

@@ -15,8 +15,8 @@ from medfuse_jax import family
 from medfuse_jax.benchmark import flops
 from medfuse_jax.benchmark.cases import COMPUTED, Case, Part, Untrained
 from medfuse_jax.data import tokens
+from medfuse_jax.data.machine import usable_cores
 from medfuse_jax.data.pipeline import Cohort, Examples
-from medfuse_jax.data.simulate.cohort import usable_cores
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.stages.autoencoder import PARTIAL
 

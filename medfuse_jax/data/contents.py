@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medfuse_jax.data import bids
+from medfuse_jax.data import bids, machine
 from medfuse_jax.data.bids import Study
 from medfuse_jax.errors import MedFuseError
 
@@ -39,7 +38,7 @@ def same_tree(folder: Path, source: Path, jobs: int = 0) -> None:
             raise MedFuseError(f"{folder} was prepared from {made['source']}, not from {source.name}: {cure}")
         return
     studies = bids.index(source)
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as workers:
+    with ThreadPoolExecutor(jobs or machine.usable_cores()) as workers:
         found = dict(zip([study.name for study in studies],
                          workers.map(lambda study: of_study(study, source), studies), strict=True))
     others = [name for name in sorted(found.keys() | made["contents"].keys())

@@ -1,12 +1,13 @@
 """Files that are either whole or not there, folders that outlive a stop, and arrays that grow on disk."""
 
 import fcntl
+import hashlib
 import os
 import platform
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -51,6 +52,29 @@ def writable(folder: str | Path, flag: str) -> None:
     except OSError as error:
         raise MedFuseError(f"{there}: cannot be written ({error.strerror}): choose another {flag}, or change its "
                            "permissions") from error
+
+
+def digest(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal; MedFuseError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MedFuseError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Named arrays as a .npz that is whole or not there."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def kept_arrays(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of a .npz, made first where it is not there; whoever makes them sees what later ones read."""
+    if not path.is_file():
+        write_arrays(path, make())
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def room(folder: str | Path, needed: int | float) -> None:

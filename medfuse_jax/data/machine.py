@@ -13,6 +13,11 @@ def memory_bytes() -> int:
     return min(whole, int(limit)) if limit.isdecimal() else whole
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def jobs(asked: int, cores: int, each_bytes: float) -> int:
     """How many jobs run at the same time: so many as are asked for; 0: one a core, if memory holds them all."""
     return asked or max(1, min(cores, int(memory_bytes() // each_bytes)))

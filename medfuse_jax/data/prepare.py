@@ -17,7 +17,6 @@ from medfuse_jax.data.bids import Study
 from medfuse_jax.data.draft import Draft
 from medfuse_jax.data.placement import Placed, brain_median, normalise, to_grid
 from medfuse_jax.data.prepared import Writer, is_prepared, people, writing
-from medfuse_jax.data.simulate.cohort import usable_cores
 from medfuse_jax.data.tables import write_table
 from medfuse_jax.data.visits import PROVENANCE, QUALITY, Making
 from medfuse_jax.errors import MedFuseError
@@ -62,7 +61,7 @@ def prepare(source: str | Path, out: str | Path, spacing: float = 1.0, jobs: int
 
 def _fill(draft: Draft, out: Path, making: Making, studies: list[Study], jobs: int) -> None:
     """Make what is not finished yet, in the order of the tree, if the disk can hold it."""
-    jobs = machine.jobs(jobs, usable_cores(), STUDY_BYTES)
+    jobs = machine.jobs(jobs, machine.usable_cores(), STUDY_BYTES)
     with ThreadPoolExecutor(jobs) as readers:
         begun = studies[:len(draft.finished)]
         first = draft.keep(list(readers.map(lambda study: contents.of_study(study, making.source), begun)))

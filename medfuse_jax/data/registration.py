@@ -16,7 +16,7 @@ from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import coverage, grid, labels
 from medfuse_jax.data.coregistration import Laid
 from medfuse_jax.data.coverage import Cut
-from medfuse_jax.data.files import whole_file
+from medfuse_jax.data.files import kept_arrays
 from medfuse_jax.data.grid import Grid
 from medfuse_jax.data.poses import angle, apply, displacement, linear, shift, turn
 from medfuse_jax.data.resampling import resample
@@ -90,17 +90,16 @@ def template(spacing: float) -> Maps:
     """The template at one level, made once from the label atlas and then read from the user's cache folder."""
     path = cache_folder() / f"tissues-{atlas.ATLAS_VERSION}-{spacing:g}mm.npz"
     box = grid.standard(spacing)
-    if not path.is_file():
+
+    def shares() -> dict[str, np.ndarray]:
         fine = grid.standard(atlas.SPACING)
         structures = atlas.atlas().structures
-        shares = np.stack([resample(np.isin(structures, labels.classes_in(*groups)), fine.affine, box)
-                           for groups in TISSUES])
-        shares[0] = 1 - shares[1:].sum(axis=0)         # what lies outside the box is background, too
-        with whole_file(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, shares=shares.astype(np.float16))
-    with np.load(path) as kept:                        # who made it sees what others will: rounded
-        shares = kept["shares"].astype(np.float32)
-    return maps(box, shares)
+        made = np.stack([resample(np.isin(structures, labels.classes_in(*groups)), fine.affine, box)
+                         for groups in TISSUES])
+        made[0] = 1 - made[1:].sum(axis=0)         # what lies outside the box is background, too
+        return {"shares": made.astype(np.float16)}
+
+    return maps(box, kept_arrays(path, shares)["shares"].astype(np.float32))
 
 
 def register(array: np.ndarray, mask: np.ndarray, affine: np.ndarray, asked: str = "auto") -> Registration:

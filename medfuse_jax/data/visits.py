@@ -25,6 +25,7 @@ from medfuse_jax.data.findings import TREATMENTS
 from medfuse_jax.data.longitudinal import First
 from medfuse_jax.data.nifti import Scan, same_grid
 from medfuse_jax.data.placement import Placed, arranged, to_grid
+from medfuse_jax.data.poses import apply
 from medfuse_jax.data.prepared import Example
 from medfuse_jax.data.resampling import fraction, resample
 from medfuse_jax.errors import MedFuseError
@@ -203,10 +204,9 @@ def _owner(scans: Mapping[str, Scan], mask: Scan) -> str:
 
 def _covers(marked: Scan, placed: Placed) -> None:
     """MedFuseError when the grid of a lesion mask leaves out a part of the brain: what lies there is not known."""
-    inner = np.argwhere(placed.brain.T)[::CHECKED_ONE_IN]                     # x y z
     into = np.linalg.inv(marked.affine) @ np.linalg.inv(placed.transform) @ placed.grid.affine
-    points = into[:3] @ np.c_[inner, np.ones(len(inner))].T
-    inside = ((points >= -0.5) & (points <= np.array(marked.array.shape)[:, None] - 0.5)).all(axis=0)
+    points = apply(into, np.argwhere(placed.brain.T)[::CHECKED_ONE_IN])                          # x y z
+    inside = ((points >= -0.5) & (points <= np.array(marked.array.shape) - 0.5)).all(axis=1)
     if inside.mean() < LEAST_MASKED:
         raise MedFuseError(f"{marked.path}: covers {100 * inside.mean():.0f} % of the brain: give a lesion mask of the "
                            "whole brain, or take it out of the tree")

@@ -32,5 +32,4 @@ def figures(judged: Judged) -> dict[str, Figure]:
                          f"are equally right; chance: a random order; {cited('recall_at')}")
             found[f"{way}_r@{k}"] = estimate(hit, chance, True, reference, judged.seed)
     some = examples.represented["latent"][:1].astype(np.float32)
-    return found | zero_shot.figures(judged, lambda params, seen: towers(params, seen)[:2], image, some,
-                                     examples.tokenizer, examples.length)
+    return found | zero_shot.figures(judged, align, image, some, examples.tokenizer, examples.length)

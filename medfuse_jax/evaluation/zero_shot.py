@@ -7,7 +7,6 @@ own, in each language, so that their words and the facts read in them are what t
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from medfuse_jax.data import language, tokens
@@ -83,13 +82,14 @@ def figures(judged: Judged, align: Callable, image: np.ndarray, latent: np.ndarr
             length: int) -> dict[str, Figure]:
     """auroc_<finding> in each language where people have it and have it not, and how often the sign alone is right.
 
-    image: n e, of all studies judged. latent: one, that the towers need beside sentences.
+    align: (params, batch) -> (image, text), compiled. image: n e, of all studies judged. latent: one, that the towers
+    need beside sentences.
     """
     truth, found = truths(judged.cohort.findings), {}
     for spoken in LANGUAGES:
         said = sentences(tokenizer, length, spoken)
         batch = said | {"latent": np.repeat(latent, len(said["words"]), axis=0)}
-        scores = nearer(image, np.asarray(jax.jit(align)(judged.params, batch)[1]))
+        scores = nearer(image, np.asarray(align(judged.params, batch)[1]))
         ending = "" if spoken == FIRST else f"/{spoken}"
         for column, name in enumerate(ASKED):
             area = auroc_over_people(scores[:, column], truth[:, column], judged.people, seed=judged.seed)

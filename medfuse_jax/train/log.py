@@ -16,7 +16,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.utils import figure_to_image
 
-from medfuse_jax.data.files import whole_file
+from medfuse_jax.data.files import write_arrays
 from medfuse_jax.errors import MedFuseError
 
 FLUSH_EVERY_S = 20.0
@@ -59,8 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_statistics(folder: Path, told: Mapping[str, Any]) -> None:
     """What a stage concludes: arrays in statistics.npz, the rest in statistics.json."""
     arrays = {name: value for name, value in told.items() if isinstance(value, np.ndarray)}
-    with whole_file(folder / "statistics.npz") as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_arrays(folder / "statistics.npz", arrays)
     write_json(folder / "statistics.json", {name: value for name, value in told.items() if name not in arrays})
 
 

@@ -11,6 +11,7 @@ from flax import serialization
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from medfuse_jax.data.files import digest as of_file
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.weights import pickled
 
@@ -88,6 +89,5 @@ def digest(folder: str | Path) -> str:
     """Twelve letters for what the folder holds: two checkpoints of one digest are one."""
     folder, total = Path(folder), hashlib.sha256()
     for file in [*(folder / name for name in OTHERS if (folder / name).is_file()), *files(folder)]:
-        with open(file, "rb") as opened:
-            total.update(hashlib.file_digest(opened, "sha256").digest())
+        total.update(bytes.fromhex(of_file(file)))
     return total.hexdigest()[:12]

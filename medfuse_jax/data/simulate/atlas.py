@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid
-from medfuse_jax.data.files import whole_file
+from medfuse_jax.data.files import write_arrays
 from medfuse_jax.data.simulate.derivation import SPACING, WIDENING_MM, Atlas, derive
 
 __all__ = ["ATLAS_VERSION", "SPACING", "WIDENING_MM", "Atlas", "atlas", "keep", "kept"]
@@ -56,7 +56,5 @@ def kept(path: Path, own: bool = False) -> Atlas:
 
 def keep(made: Atlas, path: Path) -> Atlas:
     """Write an atlas for the next run, and give it back."""
-    arrays = {field.name: getattr(made, field.name) for field in fields(Atlas) if field.name != "own"}
-    with whole_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_arrays(path, {field.name: getattr(made, field.name) for field in fields(Atlas) if field.name != "own"})
     return made

@@ -36,9 +36,14 @@ def people(settings: CohortSettings, jobs: int = 1, progress: bool = True) -> It
     if settings.lesion_masks is not None:
         lesion_masks.measured(settings.lesion_masks)
     draw = partial(simulate_person, settings.seed, settings=settings)
-    with Progress(f"simulating people at {settings.spacing:g} mm", settings.subjects, "person", shows=progress) as told:
-        for number, visits in enumerate(drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
-            yield visits
+    yield from each_person(draw, settings, jobs, f"simulating people at {settings.spacing:g} mm", progress)
+
+
+def each_person(draw: partial, settings: CohortSettings, jobs: int, task: str, progress: bool = True) -> Iterator[Any]:
+    """What `draw` makes of person 0, 1, 2 ... of a cohort, in order, by `jobs` processes, with progress on stderr."""
+    with Progress(task, settings.subjects, "person", shows=progress) as told:
+        for number, made in enumerate(drawn(draw, settings.subjects, min(jobs, settings.subjects)), start=1):
+            yield made
             told.tell(number)
 
 
@@ -155,8 +160,3 @@ def home(settings: CohortSettings) -> Path:
     told = json.dumps([_told(settings), SIMULATOR_VERSION], sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:10]
     return cache_folder() / "cohorts" / f"{settings.subjects}x{settings.visits}-{settings.spacing:g}mm-{digest}"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

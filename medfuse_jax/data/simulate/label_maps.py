@@ -5,7 +5,6 @@ nearest counts. What labels do not hold is made up: a brightness that runs from 
 white matter, by which atrophy moves their borders, and a texture.
 """
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from scipy import ndimage
 from medfuse_jax.cache import cache_folder
 from medfuse_jax.data import grid, labels
 from medfuse_jax.data.definitions import FLUID, TISSUE, bounding_box
+from medfuse_jax.data.files import digest
 from medfuse_jax.data.nifti import Scan, read_labels
 from medfuse_jax.data.resampling import resample
 from medfuse_jax.data.simulate.atlas import SPACING, Atlas, atlas, keep, kept
@@ -67,29 +67,21 @@ def derived(folder: str | Path | None) -> None:
 
 def digests(folder: str | Path) -> list[str]:
     """What the maps of a folder hold, whatever they are called and wherever they lie."""
-    return sorted(_digest(path) for path in found(folder))
-
-
-def _digest(path: Path) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:LETTERS]
-    except OSError as error:
-        raise MedFuseError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+    return sorted(digest(path)[:LETTERS] for path in found(folder))
 
 
 def own_atlas(path: Path) -> Atlas:
     """The atlas of a label map, from the user's cache folder once it was derived."""
-    return _own_atlas(path, _digest(path))
+    return _own_atlas(path, digest(path)[:LETTERS])
 
 
 @lru_cache(maxsize=2)              # 86 MiB each
-def _own_atlas(path: Path, digest: str) -> Atlas:
-    home = cache_folder() / f"label-map-{MAP_VERSION}-{digest}.npz"
+def _own_atlas(path: Path, held: str) -> Atlas:
+    home = cache_folder() / f"label-map-{MAP_VERSION}-{held}.npz"
     if home.is_file():
         return kept(home, own=True)
     logging.info("%s: becomes a person's atlas (once, about 10 s) in %s", path, home)
-    return keep(derive(read_labels(path), int(digest, 16) % 2**32), home)
+    return keep(derive(read_labels(path), int(held, 16) % 2**32), home)
 
 
 def derive(scan: Scan, seed: int = 0) -> Atlas:

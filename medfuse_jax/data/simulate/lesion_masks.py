@@ -14,13 +14,13 @@ from absl import logging
 from scipy import ndimage
 
 from medfuse_jax.cache import cache_folder
-from medfuse_jax.data import definitions, grid
-from medfuse_jax.data.files import whole_file
+from medfuse_jax.data import definitions, files, grid
 from medfuse_jax.data.findings import REGIONS
 from medfuse_jax.data.nifti import read_marks
 from medfuse_jax.data.resampling import resample
-from medfuse_jax.data.simulate.anatomy import TEMPLATE_SHRINK
+from medfuse_jax.data.simulate.anatomy import TEMPLATE_SHRINK, nearest
 from medfuse_jax.data.simulate.atlas import SPACING, atlas
+from medfuse_jax.data.simulate.sites import true_size
 from medfuse_jax.errors import MedFuseError
 from medfuse_jax.progress import Progress
 
@@ -66,38 +66,27 @@ def found(folder: str | Path) -> list[Path]:
 
 def digest(folder: str | Path) -> str:
     """What the masks of a folder hold, wherever they lie."""
-    sums = []
-    for path in found(folder):
-        try:
-            with open(path, "rb") as file:
-                sums.append(hashlib.file_digest(file, "sha256").hexdigest())
-        except OSError as error:
-            raise MedFuseError(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-    return hashlib.sha256("".join(sorted(sums)).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(sorted(map(files.digest, found(folder)))).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)
 def measured(folder: str) -> Measured:
     """The lesions of a folder's masks, from the user's cache folder once they were measured (2 s a mask)."""
     home = cache_folder() / f"lesion-masks-{MASKS_VERSION}-{digest(folder)}.npz"
-    if not home.is_file():
+
+    def made() -> dict[str, np.ndarray]:
         logging.info("measuring the lesions of %s (once) into %s", folder, home)
-        made = _measure(found(folder))
-        with whole_file(home) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **made._asdict())
-    with np.load(home) as arrays:
-        return Measured(**{name: arrays[name] for name in Measured._fields})
+        return _measure(found(folder))._asdict()
+
+    return Measured(**files.kept_arrays(home, made))
 
 
 def _measure(masks: list[Path]) -> Measured:
     """Regions by the template's own structures, shrunk to true size: the patients' are not known."""
     fine, coarse = grid.standard(SPACING), grid.standard(MAP_MM)
-    true = fine.affine.copy()
-    centre = np.array(grid.CENTRE_MM)
-    true[:3] = TEMPLATE_SHRINK * true[:3]
-    true[:3, 3] += (1 - TEMPLATE_SHRINK) * centre
-    source = atlas()
-    structures = resample(source.structures, _moved(true, source.origin, fine), fine, order=0)
+    sides = [first + SPACING * np.arange(n) for first, n in zip(fine.affine[:3, 3], fine.shape, strict=True)]
+    places = np.stack(np.meshgrid(*sides, indexing="ij"))
+    structures = nearest(atlas(), true_size(places, 1 / TEMPLATE_SHRINK))
     total, tables = np.zeros(coarse.shape, np.float32), []
     with Progress("measuring lesion masks", len(masks), "mask") as told:
         for number, path in enumerate(masks):
@@ -116,10 +105,3 @@ def _measure(masks: list[Path]) -> Measured:
     table = np.concatenate(tables)
     return Measured(np.maximum(total / total.max(), LEAST).astype(np.float32), table[:, 0],
                     table[:, 1].astype(np.int64), table[:, 2].astype(np.int64))
-
-
-def _moved(affine: np.ndarray, origin: np.ndarray, fine: grid.Grid) -> np.ndarray:
-    """The affine of an atlas array whose first voxel lies at `origin` of the template, not at the grid's."""
-    moved = affine.copy()
-    moved[:3, 3] += affine[:3, :3] @ ((origin - fine.affine[:3, 3]) / SPACING)
-    return moved

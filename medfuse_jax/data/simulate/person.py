@@ -190,14 +190,16 @@ def _seen(anatomy: Head, body: Brain, lesions: list[images.Look], mask: np.ndarr
         scan = acquisition.acquire(fine, inside, anatomy.spacing, settings.spacing, how, random,
                                    gamma=float(look.gamma[channel]))
         seen[(*part, channel)], clean[(*part, channel)] = scan.seen, scan.clean
-
-    def whole(values: np.ndarray, dtype: type) -> np.ndarray:
-        full = np.zeros(box.shape, dtype)
-        full[part] = values
-        return full
-
-    return Visit(whole(structures, np.uint8), whole(images.block_mean(mask, factor), np.float32), seen, clean,
+    shown = images.block_mean(mask, factor).astype(np.float32)
+    return Visit(whole(structures, low, settings.spacing), whole(shown, low, settings.spacing), seen, clean,
                  _signs(findings, lesions, anatomy.spacing, present), findings.date_years, counterfactual, present)
+
+
+def whole(values: np.ndarray, low: np.ndarray, spacing: float) -> np.ndarray:
+    """What fills a head's box, from voxel `low` of grid.standard(spacing) on, on all of that grid: 0 around it."""
+    full = np.zeros(grid.standard(spacing).shape, values.dtype)
+    full[tuple(slice(a, a + n) for a, n in zip(low, values.shape, strict=True))] = values
+    return full
 
 
 def majority(classes: np.ndarray, factor: int) -> np.ndarray:

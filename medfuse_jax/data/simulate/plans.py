@@ -33,7 +33,7 @@ LARGEST_ML = {"infratentorial": 5.0, "periventricular": 30.0, "deep_grey": 2.0, 
 COMMAND_RECENT = 0.25                                  # of lesions, born in the year before: some enhance [assume]
 COMMAND_DEVIATION = (-30.0, 2.0)                       # percent, uniform
 CONTROL_DEVIATION = 3.0                                # percent, standard deviation
-PATIENT_DEVIATION = 5.5, 3.0                           # the same, of patients beside their disease: structures, brain
+PATIENT_DEVIATION = dict.fromkeys(ATROPHY, 5.5) | {"whole_brain": 3.0}     # the same, of patients beside their disease
 # Change a year beyond what age explains, percent: patients' rate minus controls' (Azevedo 2018 [paper]; rest [assume]).
 DRIFT = {"thalamus": -0.43, "caudate": -0.70, "putamen": -0.45, "hippocampus": -0.35, "whole_brain": -0.50}
 LOAD_COUPLING = {"thalamus": -0.20, "caudate": -0.18, "putamen": -0.10, "hippocampus": -0.06, "whole_brain": -0.08}
@@ -118,7 +118,7 @@ def _natural(random: np.random.Generator, number: int, voxel_ml: float, real: Dr
     duration, treatment = float(np.round(min(years, age - 16), 1)), _treatment(random, phenotype)
     cortical = min(sum(lesion.region == "cortical" for lesion in lesions), MOST_COUPLED)
     deviation = {name: float(np.clip(
-        PATIENT_DEVIATION[name == "whole_brain"] * random.standard_normal() + LOAD_COUPLING[name] * load_ml
+        PATIENT_DEVIATION[name] * random.standard_normal() + LOAD_COUPLING[name] * load_ml
         + pace * DRIFT[name] * duration * course.loss_ratio(name, phenotype, "moderate")
         + coupling * CORTICAL_COUPLING.get(name, 0.0) * cortical, -35, 8)) for name in ATROPHY}
     who = Covariates(age, sex, phenotype, treatment, edss(random, load_ml, phenotype), duration)
@@ -234,7 +234,7 @@ def _follow(random: np.random.Generator, first: VisitPlan, number: int, voxel_ml
 
 
 def newborn(random: np.random.Generator, there: list[Planned], birth_years: float, leaks_years: float,
-             voxel_ml: float) -> Planned:
+            voxel_ml: float) -> Planned:
     """A new lesion, more often in a region that has some."""
     region = str(random.choice(list(SMALL_REGIONS), p=_shares(SMALL_REGIONS)))
     if there and random.random() < course.SAME_REGION:

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medfuse_jax.data.simulate.cohort import drawn
+from medfuse_jax.data.simulate.cohort import each_person
 from medfuse_jax.data.simulate.person import CohortSettings
 from medfuse_jax.metrics import interval
-from medfuse_jax.progress import Progress
 
 
 class Row(NamedTuple):
@@ -39,12 +38,7 @@ def row(name: str, source: str, low: float, high: float, people: Sequence[Any], 
 
 def gathered(measure: partial, settings: CohortSettings, jobs: int, name: str) -> list[Any]:
     """One measurement of each person, by `jobs` processes, with progress."""
-    found = []
-    with Progress(f"{name}, {settings.spacing:g} mm", settings.subjects, "person") as told:
-        for one in drawn(measure, settings.subjects, min(jobs, settings.subjects)):
-            found.append(one)
-            told.tell(len(found))
-    return found
+    return list(each_person(measure, settings, jobs, f"{name}, {settings.spacing:g} mm"))
 
 
 def table(rows: Sequence[Row]) -> str:

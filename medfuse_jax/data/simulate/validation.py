@@ -9,7 +9,7 @@ import numpy as np
 from medfuse_jax.data import definitions, grid, labels
 from medfuse_jax.data.findings import REGIONS
 from medfuse_jax.data.simulate import change, images, sites
-from medfuse_jax.data.simulate.person import CohortSettings, State, states
+from medfuse_jax.data.simulate.person import CohortSettings, State, states, whole
 from medfuse_jax.data.simulate.rows import Row, gathered, row
 from medfuse_jax.metrics import agreement
 
@@ -58,8 +58,7 @@ def look(seed: int, settings: CohortSettings, index: int) -> Person:
 def _marked(state: State) -> np.ndarray:
     """The lesions on the grid that all heads share."""
     spacing = state.anatomy.spacing
-    full = np.zeros(grid.standard(spacing).shape, bool)
-    full[tuple(slice(a, a + n) for a, n in zip(state.anatomy.low, state.mask.shape, strict=True))] = state.mask
+    full = whole(state.mask, state.anatomy.low, spacing)
     return np.flatnonzero(images.block_mean(full, max(1, round(PEAK_MM / spacing))) > 0.5).astype(np.int32)
 
 
